@@ -1,0 +1,1063 @@
+/* SPDX-License-Identifier: MIT */
+/* bench/workload.c: the workloads, composed of an engine's functions, and the threads that run them.
+ *
+ * Shape      Threads meet at a barrier, then each repeats `step` until the stop flag is seen (a load: until its share of
+ *            the keys is in). Counters and histograms are the thread's own and are added up after the join.
+ * Time       CLOCK_MONOTONIC. Throughput is over the span from the first thread's start to the last one's end. Every
+ *            stride-th step is timed for the histogram; the stride is 1 where a step takes microseconds anyway.
+ * Oracles    Values check themselves; scans must ascend; the counter must hold exactly the commits counted; a long
+ *            reader must see what it saw first; a full scan and a load must count every key.
+ * Ordering   `stop` is relaxed: it only has to arrive; pthread_join orders the counters. `published` is relaxed: a figure
+ *            for a plot. */
+#include "workload.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNTER_ID ((uint64_t)1 << 62)
+#define SUM_ID (COUNTER_ID + 1)
+
+enum {
+    NOISE_OFFSETS = 4096,           /* Values are cut from random bytes at one of so many places. */
+    LOAD_BATCH = 100,               /* Keys per transaction when a load is not what is measured. */
+    LOAD_THREADS = 2,
+    PAUSE_FIRST_NS = 1000,          /* Back-off: as torc_txn_run() documents its own. */
+    PAUSE_MAX_NS = 1000000,
+    PAUSE_SPIN_NS = 20000           /* Below, a sleep would take longer than asked. */
+};
+
+#define YCSB(letter, words, ...)                                                                    \
+    { .name = "ycsb-" letter, .title = "YCSB " words, .kind = BENCH_MIX, .mode = BENCH_READ_WRITE, __VA_ARGS__ },       \
+    { .name = "ycsb-" letter "-zipf", .title = "YCSB " words ", Zipf .99", .kind = BENCH_MIX,       \
+      .mode = BENCH_READ_WRITE, .zipf = true, __VA_ARGS__ }
+
+const struct bench_workload bench_workloads[] = {
+    { .name = "memory", .title = "memory per record", .kind = BENCH_MEMORY },
+    { .name = "long-reader", .title = "updates of 1000 keys beside a long reader", .kind = BENCH_LONG_READER,
+      .needs = BENCH_CAN_TRANSACT, .writes = true },
+    { .name = "begin-end", .title = "begin + end, read-only", .kind = BENCH_BEGIN_END, .needs = BENCH_CAN_TRANSACT },
+    { .name = "read-snapshot", .title = "point reads in a snapshot, lent", .kind = BENCH_READ_TRANSACTION },
+    { .name = "read-snapshot-zipf", .title = "point reads in a snapshot, lent, Zipf .99", .kind = BENCH_READ_TRANSACTION,
+      .zipf = true },
+    { .name = "read-snapshot-copy", .title = "point reads in a snapshot, copied", .kind = BENCH_READ_TRANSACTION,
+      .copies = true },
+    { .name = "get", .title = "autocommit get", .kind = BENCH_GET },
+    { .name = "get-zipf", .title = "autocommit get, Zipf .99", .kind = BENCH_GET, .zipf = true },
+    { .name = "scan-100", .title = "scan of 100 entries", .kind = BENCH_SCAN_SOME, .needs = BENCH_CAN_SCAN },
+    { .name = "scan-full", .title = "full scan (entries)", .kind = BENCH_SCAN_ALL, .needs = BENCH_CAN_SCAN },
+    YCSB("c", "C (read)", .mix = { .read = 100 }),
+    YCSB("b", "B (95 % read, 5 % update)", .writes = true, .mix = { .read = 95, .update = 5 }),
+    YCSB("a", "A (50 % read, 50 % update)", .writes = true, .mix = { .read = 50, .update = 50 }),
+    YCSB("f", "F (50 % read, 50 % read-modify-write)", .writes = true, .needs = BENCH_CAN_TRANSACT,
+         .mix = { .read = 50, .modify = 50 }),
+    { .name = "ycsb-d", .title = "YCSB D (95 % read latest, 5 % insert)", .kind = BENCH_MIX, .mode = BENCH_READ_WRITE,
+      .zipf = true, .writes = true, .latest = true, .mix = { .read = 95, .insert = 5 } },
+    YCSB("e", "E (95 % scan of 1..100, 5 % insert)", .writes = true, .needs = BENCH_CAN_SCAN,
+         .mix = { .scan = 95, .insert = 5 }),
+    { .name = "txn-4r4w", .title = "transaction, 4 reads 4 writes", .kind = BENCH_READ_WRITE_TXN, .mode = BENCH_READ_WRITE,
+      .needs = BENCH_CAN_TRANSACT, .writes = true },
+    { .name = "txn-4r4w-serializable", .title = "same, serializable", .kind = BENCH_READ_WRITE_TXN,
+      .mode = BENCH_SERIALIZABLE, .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE, .writes = true },
+    { .name = "txn-4r4w-zipf", .title = "transaction, 4 reads 4 writes, Zipf .99", .kind = BENCH_READ_WRITE_TXN,
+      .mode = BENCH_READ_WRITE, .needs = BENCH_CAN_TRANSACT, .zipf = true, .writes = true },
+    { .name = "txn-4r4w-zipf-serializable", .title = "same, serializable", .kind = BENCH_READ_WRITE_TXN,
+      .mode = BENCH_SERIALIZABLE, .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE, .zipf = true, .writes = true },
+    { .name = "counter", .title = "one hot counter, read-modify-write", .kind = BENCH_COUNTER, .mode = BENCH_READ_WRITE,
+      .needs = BENCH_CAN_TRANSACT, .writes = true },
+    { .name = "counter-merge", .title = "one hot counter, the engine's own increment", .kind = BENCH_COUNTER_ADD,
+      .needs = BENCH_CAN_ADD, .writes = true },
+    { .name = "load-random", .title = "load, random order", .kind = BENCH_LOAD, .writes = true },
+    { .name = "load-ascending", .title = "load, ascending", .kind = BENCH_LOAD, .writes = true, .ascending = true }
+};
+
+const unsigned bench_workload_count = sizeof bench_workloads / sizeof *bench_workloads;
+
+struct worker;
+
+/* What the threads of a cell share. Immutable while they run, but for `stop`. */
+struct run {
+    struct bench_session *session;
+    const struct bench_engine *engine;
+    const struct bench_workload *workload;
+    uint64_t (*step)(struct worker *worker);    /* Returns how many operations it was; 0: nothing left to do. */
+    uint64_t stride;                            /* A power of two. */
+    uint64_t seed;
+    uint64_t first_id;                          /* Of those inserted here. */
+    unsigned threads;
+    unsigned batch;                             /* Loads: keys per transaction; 1: single puts. */
+    pthread_barrier_t barrier;
+    _Alignas(BENCH_CACHE_LINE) _Atomic(bool) stop;
+};
+
+/* One thread of a cell. Owner thread only, but for `published`. */
+struct worker {
+    struct run *run;
+    void *thread;                   /* The engine's. */
+    unsigned number;
+    struct bench_random random;
+    uint64_t operations, attempts, commits, busy, wrong, faults;
+    uint64_t inserted;              /* Keys this thread has inserted. */
+    uint64_t start_ns, end_ns;
+    uint64_t ids[8];                /* Of the transaction under way. */
+    uint64_t scan_last;             /* Big-endian head of the last key a scan showed, as a number. */
+    uint8_t value[BENCH_VALUE_SIZE_MAX];
+    uint8_t copy[BENCH_VALUE_SIZE_MAX];
+    uint8_t noise[NOISE_OFFSETS + BENCH_VALUE_SIZE_MAX];
+    struct bench_histogram latency;
+    pthread_t handle;
+    _Alignas(BENCH_CACHE_LINE) _Atomic(uint64_t) published;     /* Operations so far. */
+};
+
+uint64_t
+bench_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static bool
+stopping(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->run->stop, memory_order_relaxed);
+}
+
+/* ---- Single operations --------------------------------------------------------------------------------------- */
+
+static uint64_t
+draw_id(struct worker *worker)
+{
+    struct bench_session *session = worker->run->session;
+
+    return worker->run->workload->zipf ? bench_zipf_next(session->zipf, &worker->random)
+                                       : bench_random_below(&worker->random, session->spec.keys);
+}
+
+static struct bench_value
+make_value(struct worker *worker, uint64_t id, uint64_t generation)
+{
+    size_t size = worker->run->session->spec.value_size;
+
+    bench_value_fill(worker->value, size, id, generation, worker->noise + generation % NOISE_OFFSETS);
+    return (struct bench_value){ worker->value, size };
+}
+
+static void
+check(struct worker *worker, uint64_t id, enum bench_outcome outcome, struct bench_value value)
+{
+    if (outcome == BENCH_MISSING)
+        worker->wrong++;
+    else if (outcome != BENCH_OK)
+        worker->faults++;
+    else if (!bench_value_good(value, worker->run->session->spec.value_size, id))
+        worker->wrong++;
+}
+
+static void
+get_one(struct worker *worker, uint64_t id)
+{
+    uint8_t key[BENCH_KEY_SIZE];
+    struct bench_value value = { worker->copy, 0 };
+    enum bench_outcome outcome;
+
+    bench_key(key, id);
+    outcome = worker->run->engine->get(worker->thread, key, worker->copy, sizeof worker->copy, &value.size);
+    check(worker, id, outcome, value);
+}
+
+/* Wait before attempt number `attempt` (1 is the first retry): random, doubling, bounded. */
+static void
+pause_before(struct worker *worker, unsigned attempt)
+{
+    uint64_t limit = attempt < 10 ? (uint64_t)PAUSE_FIRST_NS << attempt : PAUSE_MAX_NS;
+    uint64_t pause = bench_random_below(&worker->random, limit < PAUSE_MAX_NS ? limit : PAUSE_MAX_NS);
+
+    if (pause >= PAUSE_SPIN_NS) {
+        struct timespec duration = { .tv_nsec = (long)pause };
+
+        nanosleep(&duration, NULL);
+    } else {
+        uint64_t end = bench_now_ns() + pause;
+
+        while (bench_now_ns() < end)
+            continue;
+    }
+}
+
+/* What to do after `outcome` of an attempt: true to try again. */
+static bool
+again(struct worker *worker, enum bench_outcome outcome, unsigned attempt)
+{
+    if (outcome == BENCH_OK)
+        return false;
+    if (outcome != BENCH_CONFLICT && outcome != BENCH_BUSY) {
+        worker->faults++;
+        return false;
+    }
+    worker->busy += outcome == BENCH_BUSY;
+    if (stopping(worker))
+        return false;
+    pause_before(worker, attempt);
+    return true;
+}
+
+/* Put until it is done. Returns whether it was. */
+static bool
+put_one(struct worker *worker, const uint8_t *key, struct bench_value value)
+{
+    enum bench_outcome outcome;
+    unsigned attempt = 0;
+
+    do
+        outcome = worker->run->engine->put(worker->thread, key, value);
+    while (again(worker, outcome, ++attempt));
+    return outcome == BENCH_OK;
+}
+
+static bool
+put_id(struct worker *worker, uint64_t id)
+{
+    uint8_t key[BENCH_KEY_SIZE];
+
+    bench_key(key, id);
+    return put_one(worker, key, make_value(worker, id, bench_random_next(&worker->random)));
+}
+
+static enum bench_outcome
+attempt_once(const struct bench_engine *engine, void *thread, enum bench_mode mode, bench_body *body, void *context)
+{
+    enum bench_outcome outcome = engine->begin(thread, mode);
+
+    if (outcome != BENCH_OK)
+        return outcome;
+    outcome = body(thread, context);
+    if (outcome == BENCH_OK)
+        outcome = engine->commit(thread);
+    if (outcome != BENCH_OK)
+        engine->abort(thread);
+    return outcome;
+}
+
+/* Run `body` until it commits. Returns whether it did (not if the cell ends first). */
+static bool
+transact(struct worker *worker, bench_body *body)
+{
+    const struct bench_engine *engine = worker->run->engine;
+    enum bench_mode mode = worker->run->workload->mode;
+    enum bench_outcome outcome;
+    unsigned attempt = 0;
+
+    do {
+        if (engine->run != NULL)
+            outcome = engine->run(worker->thread, mode, body, worker);
+        else
+            outcome = attempt_once(engine, worker->thread, mode, body, worker);
+    } while (again(worker, outcome, ++attempt));
+    worker->commits += outcome == BENCH_OK;
+    return outcome == BENCH_OK;
+}
+
+static enum bench_outcome
+read_in(struct worker *worker, void *thread, uint64_t id, struct bench_value *value)
+{
+    uint8_t key[BENCH_KEY_SIZE];
+    enum bench_outcome outcome;
+
+    bench_key(key, id);
+    outcome = worker->run->engine->read(thread, key, value);
+    if (outcome != BENCH_CONFLICT && outcome != BENCH_BUSY)
+        check(worker, id, outcome, *value);
+    return outcome;
+}
+
+static enum bench_outcome
+write_in(struct worker *worker, void *thread, uint64_t id, uint64_t generation)
+{
+    uint8_t key[BENCH_KEY_SIZE];
+
+    bench_key(key, id);
+    return worker->run->engine->write(thread, key, make_value(worker, id, generation));
+}
+
+/* Read ids[0] and write it with the next generation: an increment, if it is the counter. */
+static enum bench_outcome
+modify_body(void *thread, void *context)
+{
+    struct worker *worker = context;
+    struct bench_value value;
+    enum bench_outcome outcome;
+
+    worker->attempts++;
+    outcome = read_in(worker, thread, worker->ids[0], &value);
+    if (outcome != BENCH_OK)
+        return outcome;
+    return write_in(worker, thread, worker->ids[0], bench_load64(value.data + 8) + 1);
+}
+
+static enum bench_outcome
+read_write_body(void *thread, void *context)
+{
+    struct worker *worker = context;
+    struct bench_value value;
+    enum bench_outcome outcome = BENCH_OK;
+
+    worker->attempts++;
+    for (unsigned i = 0; i < 4 && outcome == BENCH_OK; i++)
+        outcome = read_in(worker, thread, worker->ids[i], &value);
+    for (unsigned i = 4; i < 8 && outcome == BENCH_OK; i++)
+        outcome = write_in(worker, thread, worker->ids[i], bench_random_next(&worker->random));
+    return outcome;
+}
+
+static void
+visit_entry(void *context, const uint8_t *key, size_t key_size, struct bench_value value)
+{
+    struct worker *worker = context;
+    uint64_t head;
+    uint64_t id;
+
+    if (key_size != BENCH_KEY_SIZE) {
+        worker->wrong++;
+        return;
+    }
+    head = be64toh(bench_load64(key));
+    id = bench_key_id(key);
+    if (head <= worker->scan_last && worker->scan_last != 0)
+        worker->wrong++;
+    worker->scan_last = head;
+    if (id != SUM_ID && !bench_value_good(value, worker->run->session->spec.value_size, id))
+        worker->wrong++;
+}
+
+static uint64_t
+scan_from(struct worker *worker, const uint8_t *from, uint64_t limit)
+{
+    uint64_t count;
+
+    worker->scan_last = 0;
+    count = worker->run->engine->scan(worker->thread, from, limit, visit_entry, worker);
+    if (count == UINT64_MAX) {
+        worker->faults++;
+        return 0;
+    }
+    if (from != NULL && count == 0)
+        worker->wrong++;        /* At least the key it began at is there. */
+    return count;
+}
+
+/* ---- Steps: one per kind of workload ------------------------------------------------------------------------- */
+
+static uint64_t
+step_begin_end(struct worker *worker)
+{
+    const struct bench_engine *engine = worker->run->engine;
+
+    if (engine->begin(worker->thread, BENCH_READ_ONLY) != BENCH_OK || engine->commit(worker->thread) != BENCH_OK)
+        worker->faults++;
+    return 1;
+}
+
+static uint64_t
+step_read_transaction(struct worker *worker)
+{
+    const struct bench_engine *engine = worker->run->engine;
+    bool copies = worker->run->workload->copies;
+
+    if (engine->begin(worker->thread, BENCH_READ_ONLY) != BENCH_OK) {
+        worker->faults++;
+        return 1;
+    }
+    for (unsigned i = 0; i < BENCH_READS_PER_TRANSACTION; i++) {
+        uint64_t id = draw_id(worker);
+        uint8_t key[BENCH_KEY_SIZE];
+        struct bench_value value = { worker->copy, 0 };
+        enum bench_outcome outcome;
+
+        bench_key(key, id);
+        outcome = engine->read(worker->thread, key, &value);
+        if (copies && outcome == BENCH_OK && value.size <= sizeof worker->copy) {
+            memcpy(worker->copy, value.data, value.size);
+            value.data = worker->copy;
+        }
+        check(worker, id, outcome, value);
+    }
+    if (engine->commit(worker->thread) != BENCH_OK)
+        worker->faults++;
+    return BENCH_READS_PER_TRANSACTION;
+}
+
+static uint64_t
+step_get(struct worker *worker)
+{
+    get_one(worker, draw_id(worker));
+    return 1;
+}
+
+/* Ids of different threads never meet: thread t inserts first + t, first + t + threads, ... */
+static uint64_t
+own_insert_id(const struct worker *worker, uint64_t index)
+{
+    return worker->run->first_id + index * worker->run->threads + worker->number;
+}
+
+/* A key to read that certainly exists: by Zipf over what this thread inserted, newest first, then what was loaded. */
+static uint64_t
+draw_latest(struct worker *worker)
+{
+    uint64_t rank = bench_zipf_next(worker->run->session->zipf, &worker->random);
+
+    if (rank < worker->inserted)
+        return own_insert_id(worker, worker->inserted - 1 - rank);
+    return rank - worker->inserted;
+}
+
+static uint64_t
+step_mix(struct worker *worker)
+{
+    const struct bench_workload *workload = worker->run->workload;
+    uint64_t draw = bench_random_below(&worker->random, 100);
+    uint8_t key[BENCH_KEY_SIZE];
+
+    if (draw < workload->mix.read) {
+        get_one(worker, workload->latest ? draw_latest(worker) : draw_id(worker));
+        return 1;
+    }
+    draw -= workload->mix.read;
+    if (draw < workload->mix.update)
+        return put_id(worker, draw_id(worker));
+    draw -= workload->mix.update;
+    if (draw < workload->mix.insert) {
+        if (!put_id(worker, own_insert_id(worker, worker->inserted)))
+            return 0;
+        worker->inserted++;
+        return 1;
+    }
+    draw -= workload->mix.insert;
+    if (draw < workload->mix.modify) {
+        worker->ids[0] = draw_id(worker);
+        return transact(worker, modify_body);
+    }
+    bench_key(key, draw_id(worker));
+    (void)scan_from(worker, key, 1 + bench_random_below(&worker->random, BENCH_SCAN_ENTRIES));
+    return 1;
+}
+
+static uint64_t
+step_read_write_txn(struct worker *worker)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        bool seen;
+
+        do {
+            seen = false;
+            worker->ids[i] = draw_id(worker);
+            for (unsigned j = 0; j < i; j++)
+                seen |= worker->ids[j] == worker->ids[i];
+        } while (seen);
+    }
+    return transact(worker, read_write_body);
+}
+
+static uint64_t
+step_scan_some(struct worker *worker)
+{
+    uint8_t key[BENCH_KEY_SIZE];
+
+    bench_key(key, draw_id(worker));
+    (void)scan_from(worker, key, BENCH_SCAN_ENTRIES);
+    return 1;
+}
+
+static uint64_t
+step_scan_all(struct worker *worker)
+{
+    struct bench_session *session = worker->run->session;
+    uint64_t count = scan_from(worker, NULL, UINT64_MAX);
+
+    if (count < session->spec.keys + 1 || (!session->changed && count != session->spec.keys + 1))
+        worker->wrong++;
+    return count;
+}
+
+static uint64_t
+step_counter(struct worker *worker)
+{
+    worker->ids[0] = COUNTER_ID;
+    return transact(worker, modify_body);
+}
+
+static uint64_t
+step_counter_add(struct worker *worker)
+{
+    uint8_t key[BENCH_KEY_SIZE];
+    enum bench_outcome outcome;
+    unsigned attempt = 0;
+
+    bench_key(key, SUM_ID);
+    do
+        outcome = worker->run->engine->add(worker->thread, key, 1);
+    while (again(worker, outcome, ++attempt));
+    return outcome == BENCH_OK;
+}
+
+static enum bench_outcome
+load_body(void *thread, void *context)
+{
+    struct worker *worker = context;
+    const struct bench_session *session = worker->run->session;
+    enum bench_outcome outcome = BENCH_OK;
+
+    for (unsigned i = 0; i < worker->run->batch && outcome == BENCH_OK; i++) {
+        uint64_t index = own_insert_id(worker, worker->inserted + i);
+
+        if (index < session->spec.keys)
+            outcome = write_in(worker, thread, session->order[index], bench_random_next(&worker->random));
+    }
+    return outcome;
+}
+
+static uint64_t
+step_load(struct worker *worker)
+{
+    const struct bench_session *session = worker->run->session;
+    uint64_t index = own_insert_id(worker, worker->inserted);
+    bool done;
+
+    if (index >= session->spec.keys)
+        return 0;
+    if (worker->run->batch > 1) {
+        done = transact(worker, load_body);
+    } else if (worker->run->workload->ascending) {
+        uint8_t key[BENCH_KEY_SIZE];
+
+        bench_key_ascending(key, index);
+        done = put_one(worker, key, make_value(worker, index, bench_random_next(&worker->random)));
+    } else {
+        done = put_id(worker, session->order[index]);
+    }
+    worker->inserted += worker->run->batch;
+    return done ? worker->run->batch : 0;
+}
+
+static uint64_t
+step_update_hot(struct worker *worker)
+{
+    uint64_t keys = worker->run->session->spec.keys;
+    uint64_t done = put_id(worker, bench_random_below(&worker->random, keys < BENCH_HOT_KEYS ? keys : BENCH_HOT_KEYS));
+
+    /* Relaxed: owner thread only writes; read for a plot. */
+    atomic_store_explicit(&worker->published, worker->operations + done, memory_order_relaxed);
+    return done;
+}
+
+/* What one step of a kind is, and how seldom a step is timed: reading the clock twice takes some 50 ns. */
+static void
+choose_step(struct run *run)
+{
+    static const struct {
+        uint64_t (*step)(struct worker *worker);
+        uint64_t stride;
+    } steps[] = {
+        [BENCH_BEGIN_END] = { step_begin_end, 32 },
+        [BENCH_READ_TRANSACTION] = { step_read_transaction, 4 },
+        [BENCH_GET] = { step_get, 16 },
+        [BENCH_MIX] = { step_mix, 16 },
+        [BENCH_READ_WRITE_TXN] = { step_read_write_txn, 1 },
+        [BENCH_SCAN_SOME] = { step_scan_some, 1 },
+        [BENCH_SCAN_ALL] = { step_scan_all, 1 },
+        [BENCH_COUNTER] = { step_counter, 4 },
+        [BENCH_COUNTER_ADD] = { step_counter_add, 16 },
+        [BENCH_LOAD] = { step_load, 8 },
+        [BENCH_MEMORY] = { step_load, 8 },
+        [BENCH_LONG_READER] = { step_update_hot, 8 }
+    };
+
+    run->step = steps[run->workload->kind].step;
+    run->stride = steps[run->workload->kind].stride;
+}
+
+/* ---- Threads ------------------------------------------------------------------------------------------------- */
+
+static void *
+worker_main(void *context)
+{
+    struct worker *worker = context;
+    struct run *run = worker->run;
+    bool counted = run->step == step_load;      /* Ends by itself. */
+
+    worker->thread = run->engine->thread_begin(run->session->store);
+    pthread_barrier_wait(&run->barrier);
+    worker->start_ns = bench_now_ns();
+    if (worker->thread == NULL)
+        worker->faults++;
+    for (uint64_t i = 0; worker->thread != NULL && !stopping(worker); i++) {
+        uint64_t done;
+
+        if (i % run->stride == 0) {
+            uint64_t before = bench_now_ns();
+
+            done = run->step(worker);
+            if (done != 0)
+                bench_histogram_record(&worker->latency, bench_now_ns() - before);
+        } else {
+            done = run->step(worker);
+        }
+        worker->operations += done;
+        if (done == 0 && (counted || worker->faults > 1000))
+            break;
+    }
+    worker->end_ns = bench_now_ns();
+    if (worker->thread != NULL)
+        run->engine->thread_end(worker->thread);
+    return NULL;
+}
+
+static struct worker *
+worker_create(struct run *run, unsigned number)
+{
+    struct worker *worker = aligned_alloc(BENCH_CACHE_LINE, sizeof *worker);
+
+    if (worker == NULL)
+        abort();
+    memset(worker, 0, sizeof *worker);
+    worker->run = run;
+    worker->number = number;
+    bench_random_seed(&worker->random, run->seed + number * 1000003u);
+    for (size_t i = 0; i + 8 <= sizeof worker->noise; i += 8)
+        bench_store64(worker->noise + i, bench_random_next(&worker->random));
+    return worker;
+}
+
+static double
+cpu_seconds(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static uint64_t
+resident_bytes(void)
+{
+    unsigned long whole = 0;
+    unsigned long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%lu %lu", &whole, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Sleep until `deadline_ns`; the threads run meanwhile. */
+static void
+sleep_until(uint64_t deadline_ns)
+{
+    struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / 1000000000u), .tv_nsec = (long)(deadline_ns % 1000000000u) };
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL) != 0)
+        continue;
+}
+
+static void
+add_up(struct run *run, struct worker **workers, struct bench_result *result)
+{
+    uint64_t first = UINT64_MAX;
+    uint64_t last = 0;
+    uint64_t most_inserted = 0;
+
+    for (unsigned i = 0; i < run->threads; i++) {
+        struct worker *worker = workers[i];
+
+        first = worker->start_ns < first ? worker->start_ns : first;
+        last = worker->end_ns > last ? worker->end_ns : last;
+        most_inserted = worker->inserted > most_inserted ? worker->inserted : most_inserted;
+        result->operations += worker->operations;
+        result->attempts += worker->attempts;
+        result->commits += worker->commits;
+        result->busy += worker->busy;
+        result->wrong += worker->wrong;
+        result->faults += worker->faults;
+        bench_histogram_merge(&result->latency, &worker->latency);
+    }
+    result->wall_s = (double)(last - first) / 1e9;
+    if (run->workload->mix.insert != 0)
+        run->session->ids_used += most_inserted * run->threads;
+}
+
+/* What the calling thread does while the workers run; the workers stop when it returns. */
+typedef void supervise(struct run *run, struct worker **workers, double seconds, struct bench_result *result);
+
+static void
+supervise_plain(struct run *run, struct worker **workers, double seconds, struct bench_result *result)
+{
+    (void)run;
+    (void)workers;
+    (void)result;
+    sleep_until(bench_now_ns() + (uint64_t)(seconds * 1e9));
+}
+
+static void
+supervise_load(struct run *run, struct worker **workers, double seconds, struct bench_result *result)
+{
+    (void)run;
+    (void)workers;
+    (void)seconds;
+    (void)result;
+}
+
+static void
+run_threads(struct run *run, supervise *during, double seconds, struct bench_result *result)
+{
+    struct worker *workers[BENCH_THREADS_MAX];
+    double cpu;
+
+    atomic_init(&run->stop, false);
+    pthread_barrier_init(&run->barrier, NULL, run->threads + 1);
+    for (unsigned i = 0; i < run->threads; i++) {
+        workers[i] = worker_create(run, i);
+        if (pthread_create(&workers[i]->handle, NULL, worker_main, workers[i]) != 0)
+            abort();
+    }
+    pthread_barrier_wait(&run->barrier);
+    cpu = cpu_seconds();
+    during(run, workers, seconds, result);
+    if (during != supervise_load)
+        atomic_store_explicit(&run->stop, true, memory_order_relaxed);      /* It only has to arrive. */
+    for (unsigned i = 0; i < run->threads; i++)
+        pthread_join(workers[i]->handle, NULL);
+    result->cpu_s = cpu_seconds() - cpu;
+    add_up(run, workers, result);
+    for (unsigned i = 0; i < run->threads; i++)
+        free(workers[i]);
+    pthread_barrier_destroy(&run->barrier);
+}
+
+/* ---- The long reader ----------------------------------------------------------------------------------------- */
+
+struct long_reader {
+    struct worker *worker;
+    bool open;
+    unsigned keys;
+    uint64_t generations[BENCH_HOT_KEYS];
+};
+
+/* Read all hot keys; the first time remember them, later they must be the same. */
+static void
+look_again(struct long_reader *reader, bool first)
+{
+    struct worker *worker = reader->worker;
+
+    for (unsigned i = 0; i < reader->keys; i++) {
+        struct bench_value value = { NULL, 0 };
+
+        if (read_in(worker, worker->thread, i, &value) != BENCH_OK)
+            continue;
+        if (first)
+            reader->generations[i] = bench_load64(value.data + 8);
+        else if (reader->generations[i] != bench_load64(value.data + 8))
+            worker->wrong++;
+    }
+}
+
+static void
+turn_reader(struct long_reader *reader, bool open)
+{
+    struct worker *worker = reader->worker;
+    const struct bench_engine *engine = worker->run->engine;
+
+    if (open) {
+        if (engine->begin(worker->thread, BENCH_READ_ONLY) != BENCH_OK)
+            worker->faults++;
+        look_again(reader, true);
+    } else {
+        look_again(reader, false);
+        if (engine->commit(worker->thread) != BENCH_OK)
+            worker->faults++;
+    }
+    reader->open = open;
+}
+
+static uint64_t
+published_operations(const struct run *run, struct worker **workers)
+{
+    uint64_t total = 0;
+
+    for (unsigned i = 0; i < run->threads; i++)
+        total += atomic_load_explicit(&workers[i]->published, memory_order_relaxed);    /* For a plot. */
+    return total;
+}
+
+static void
+supervise_long_reader(struct run *run, struct worker **workers, double seconds, struct bench_result *result)
+{
+    struct bench_session *session = run->session;
+    struct long_reader reader = { .worker = worker_create(run, run->threads) };
+    uint64_t start = bench_now_ns();
+    uint64_t before_ns = start;
+    uint64_t before = published_operations(run, workers);
+
+    reader.keys = session->spec.keys < BENCH_HOT_KEYS ? (unsigned)session->spec.keys : (unsigned)BENCH_HOT_KEYS;
+    reader.worker->thread = run->engine->thread_begin(session->store);
+    result->reader_begins = BENCH_POINTS / 4;
+    result->reader_ends = BENCH_POINTS - BENCH_POINTS / 4;
+    for (unsigned i = 0; i < BENCH_POINTS; i++) {
+        struct bench_point *point = &result->series[i];
+        uint64_t now;
+        uint64_t done;
+
+        if (i == result->reader_begins || i == result->reader_ends)
+            turn_reader(&reader, i == result->reader_begins);
+        sleep_until(start + (uint64_t)(seconds * 1e9 * (i + 1) / BENCH_POINTS));
+        if (reader.open)
+            look_again(&reader, false);
+        now = bench_now_ns();
+        done = published_operations(run, workers);
+        point->at_s = (double)(now - start) / 1e9;
+        point->operations_per_s = (double)(done - before) * 1e9 / (double)(now - before_ns);
+        point->resident_bytes = resident_bytes();
+        point->accounted_bytes = run->engine->memory_bytes != NULL ? run->engine->memory_bytes(session->store) : 0;
+        before = done;
+        before_ns = now;
+        result->points = i + 1;
+    }
+    result->wrong += reader.worker->wrong;
+    result->faults += reader.worker->faults;
+    run->engine->thread_end(reader.worker->thread);
+    free(reader.worker);
+}
+
+/* ---- Stores -------------------------------------------------------------------------------------------------- */
+
+void
+bench_session_close(struct bench_session *session)
+{
+    if (session->store != NULL)
+        session->engine->close(session->store);
+    session->store = NULL;
+}
+
+static bool
+open_empty(struct bench_session *session)
+{
+    bench_session_close(session);
+    session->store = session->engine->open(session->directory, &session->spec);
+    session->changed = false;
+    session->ids_used = session->spec.keys;
+    session->counter = 0;
+    session->sum = 0;
+    session->sum_exists = false;
+    return session->store != NULL;
+}
+
+static void
+load_keys(struct bench_session *session, const struct bench_workload *workload, unsigned threads, unsigned batch,
+          uint64_t seed, struct bench_result *result)
+{
+    struct run run = { .session = session, .engine = session->engine, .workload = workload, .threads = threads,
+                       .batch = batch, .seed = seed, .step = step_load, .stride = 8 };
+
+    run_threads(&run, supervise_load, 0, result);
+}
+
+/* Run `body` as the only thread of a worker that is no part of any count. */
+static struct worker *
+single_begin(struct bench_session *session, struct run *run)
+{
+    struct worker *worker;
+
+    *run = (struct run){ .session = session, .engine = session->engine, .workload = &bench_workloads[0], .threads = 1 };
+    worker = worker_create(run, 0);
+    worker->thread = session->engine->thread_begin(session->store);
+    return worker;
+}
+
+static void
+single_end(struct worker *worker, struct bench_result *result)
+{
+    worker->run->engine->thread_end(worker->thread);
+    result->wrong += worker->wrong;
+    result->faults += worker->faults;
+    free(worker);
+}
+
+static void
+put_counter(struct bench_session *session, struct bench_result *result)
+{
+    struct run run;
+    struct worker *worker = single_begin(session, &run);
+    uint8_t key[BENCH_KEY_SIZE];
+
+    bench_key(key, COUNTER_ID);
+    (void)put_one(worker, key, make_value(worker, COUNTER_ID, 0));
+    single_end(worker, result);
+}
+
+/* Open and fill a store for a workload that needs one. How long this takes is not measured. */
+static bool
+load_store(struct bench_session *session, uint64_t seed, struct bench_result *result)
+{
+    static const struct bench_workload loading = { .name = "loading", .kind = BENCH_LOAD, .mode = BENCH_READ_WRITE };
+    struct bench_result ignored = { .ran = false };
+
+    if (!open_empty(session))
+        return false;
+    load_keys(session, &loading, LOAD_THREADS, session->engine->abilities & BENCH_CAN_TRANSACT ? LOAD_BATCH : 1, seed,
+              &ignored);
+    put_counter(session, &ignored);
+    result->wrong += ignored.wrong;
+    result->faults += ignored.faults;
+    return ignored.faults == 0;
+}
+
+/* Every key must be there: by one scan where there are scans, else by as many gets. */
+static void
+check_load(struct bench_session *session, const struct bench_workload *workload, struct bench_result *result)
+{
+    struct run run;
+    struct worker *worker = single_begin(session, &run);
+
+    if (session->engine->scan != NULL) {
+        if (scan_from(worker, NULL, UINT64_MAX) != session->spec.keys)
+            worker->wrong++;
+    } else if (!workload->ascending) {
+        for (uint64_t id = 0; id < session->spec.keys; id++)
+            get_one(worker, id);
+    }
+    single_end(worker, result);
+}
+
+static void
+run_load(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
+{
+    const struct bench_workload *workload = &bench_workloads[cell->workload];
+
+    if (!open_empty(session)) {
+        result->faults++;
+        return;
+    }
+    load_keys(session, workload, cell->threads, 1, cell->seed, result);
+    check_load(session, workload, result);
+    bench_session_close(session);
+}
+
+static void
+run_memory(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
+{
+    uint64_t before;
+
+    bench_session_close(session);
+    for (uint64_t i = 0; i < session->spec.keys; i += 256)      /* So that they are resident already. */
+        result->records ^= session->order[i];
+    result->records = session->spec.keys;
+    before = resident_bytes();
+    if (!open_empty(session)) {
+        result->faults++;
+        return;
+    }
+    load_keys(session, &bench_workloads[cell->workload], LOAD_THREADS, 1, cell->seed, result);
+    if (session->engine->settle != NULL)
+        session->engine->settle(session->store);
+    result->resident_bytes = resident_bytes() - before;
+    if (session->engine->memory_bytes != NULL)
+        result->accounted_bytes = session->engine->memory_bytes(session->store);
+    bench_session_close(session);
+}
+
+/* ---- Cells --------------------------------------------------------------------------------------------------- */
+
+/* The counter must hold what it held plus the commits; the sum likewise. */
+static void
+check_counters(struct bench_session *session, const struct bench_workload *workload, struct bench_result *result)
+{
+    struct run run;
+    struct worker *worker;
+    struct bench_value value;
+    uint8_t key[BENCH_KEY_SIZE];
+
+    if (workload->kind != BENCH_COUNTER && workload->kind != BENCH_COUNTER_ADD)
+        return;
+    worker = single_begin(session, &run);
+    value.data = worker->copy;
+    bench_key(key, workload->kind == BENCH_COUNTER ? COUNTER_ID : SUM_ID);
+    if (session->engine->get(worker->thread, key, worker->copy, sizeof worker->copy, &value.size) != BENCH_OK) {
+        worker->wrong++;
+    } else if (workload->kind == BENCH_COUNTER) {
+        session->counter += result->commits;
+        if (bench_load64(value.data + 8) != session->counter)
+            worker->wrong++;
+    } else {
+        session->sum += result->operations;
+        if (value.size != sizeof session->sum || bench_load64(value.data) != session->sum)
+            worker->wrong++;
+    }
+    single_end(worker, result);
+}
+
+static void
+put_sum(struct bench_session *session, struct bench_result *result)
+{
+    static const uint64_t zero;
+    struct run run;
+    struct worker *worker;
+    uint8_t key[BENCH_KEY_SIZE];
+
+    if (session->sum_exists)
+        return;
+    worker = single_begin(session, &run);
+    bench_key(key, SUM_ID);
+    (void)put_one(worker, key, (struct bench_value){ (const uint8_t *)&zero, sizeof zero });
+    session->sum_exists = true;
+    single_end(worker, result);
+}
+
+static void
+run_timed(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
+{
+    const struct bench_workload *workload = &bench_workloads[cell->workload];
+    struct run run = { .session = session, .engine = session->engine, .workload = workload, .threads = cell->threads,
+                       .batch = 1, .seed = cell->seed };
+
+    session->spec.churn = workload->kind == BENCH_LONG_READER;
+    if (session->store == NULL || (cell->fresh && session->changed)) {
+        if (!load_store(session, cell->seed, result)) {
+            result->faults++;
+            return;
+        }
+    }
+    if (workload->kind == BENCH_COUNTER_ADD)
+        put_sum(session, result);
+    run.first_id = session->ids_used;
+    choose_step(&run);
+    session->changed |= workload->writes;
+    run_threads(&run, workload->kind == BENCH_LONG_READER ? supervise_long_reader : supervise_plain, cell->seconds, result);
+    check_counters(session, workload, result);
+}
+
+void
+bench_run(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
+{
+    memset(result, 0, sizeof *result);
+    switch (bench_workloads[cell->workload].kind) {
+    case BENCH_LOAD:
+        run_load(session, cell, result);
+        break;
+    case BENCH_MEMORY:
+        run_memory(session, cell, result);
+        break;
+    default:
+        run_timed(session, cell, result);
+    }
+    result->ran = result->operations != 0;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* base/limbo: bags of retired objects.
+ *
+ *     spare --> bag --> bag            empty bags: room that was reserved
+ *     open ---> bag [o o o . . .]      takes the adds
+ *                 | full, or flush: torci_epoch_retire()
+ *                 v
+ *               epoch: `pending` bags
+ *                 | grace period, on the reclaiming thread: bag_ready()
+ *                 v
+ *     ready --> bag --> bag            the owner takes the whole list and frees what is in it
+ *
+ * Invariants   I1  room = free entries of `open` + entries of all spares; an add takes exactly one
+ *              I2  a bag is in one of: spare, open, epoch, ready, owner's hands; its contents change in open only
+ *              I3  pending = bags in epoch or ready
+ * Ordering     R1 bag_ready(), CAS of `ready` -> A1 torci_limbo_drain(), exchange: the bag's `next`, and that every
+ *                 section that could see its objects has ended
+ *              The epoch passes the bag from the owner to the reclaiming thread.
+ * Progress     Add, flush and drain are wait-free in the number of objects; reserve allocates. bag_ready() is lock-free:
+ *              its CAS is retried only when the owner emptied the list or another bag came in. Nobody takes single bags
+ *              from the list, so a head seen again is no danger (no ABA).
+ * Reclamation  Emptied bags become spares, a few at most; the rest goes back to the heap. The limbo itself must outlive
+ *              its bags: hence the barrier before destroy. */
+#include "base/limbo.h"
+
+#include "base/assert.h"
+#include "base/atomic.h"
+
+#if defined(TORC_TINY)
+enum { BAG_ENTRIES_MAX = 4, SPARES_KEPT_MAX = 2 };
+#else
+/* A bag of 1 KiB: large enough that the grace period's cost per object vanishes, small enough that an idle owner's
+ * open bag pins little. */
+enum { BAG_ENTRIES_MAX = 61, SPARES_KEPT_MAX = 4 };
+#endif
+
+/* Of an entry's second word: the kind above, the size below. */
+enum { KIND_SHIFT = 56 };
+#define ENTRY_SIZE_MAX ((UINT64_C(1) << KIND_SHIFT) - 1)
+#define ENTRY_KIND_MAX 255u
+
+struct entry {
+    void *object;
+    uint64_t kind_and_size;
+};
+
+struct bag {
+    struct torci_retired retired;       /* First: the epoch hands this back. */
+    struct torci_limbo *limbo;          /* Immutable. */
+    struct bag *next;                   /* Of the list the bag is in; immutable after R1. */
+    uint32_t count;
+    uint32_t capacity;                  /* Immutable. */
+    struct entry entries[];
+};
+
+struct torci_limbo {
+    struct torci_heap *heap;            /* Immutable, as are the next two. */
+    torci_limbo_free_fn *free_fn;
+    void *context;
+    struct bag *open;                   /* Owner only, down to `bags_created`. May be NULL. */
+    struct bag *spare;
+    size_t room;
+    size_t spares;
+    size_t pending;
+    uint32_t bags_created;
+    _Atomic(uint64_t) bytes;            /* Written by the owner. */
+    _Alignas(TORCI_CACHE_LINE) _Atomic(struct bag *) ready;
+};
+
+static size_t
+bag_bytes(uint32_t capacity)
+{
+    return sizeof(struct bag) + capacity * sizeof(struct entry);
+}
+
+/* How many entries the next bag gets: in builds with tiny constants each size in turn. */
+static uint32_t
+next_capacity(struct torci_limbo *limbo)
+{
+#if defined(TORC_TINY)
+    return 1 + limbo->bags_created++ % BAG_ENTRIES_MAX;
+#else
+    limbo->bags_created++;
+    return BAG_ENTRIES_MAX;
+#endif
+}
+
+static void
+put_spare(struct torci_limbo *limbo, struct bag *bag)
+{
+    bag->count = 0;
+    bag->next = limbo->spare;
+    limbo->spare = bag;
+    limbo->spares++;
+    limbo->room += bag->capacity;
+}
+
+static bool
+create_spare(struct torci_limbo *limbo)
+{
+    uint32_t capacity = next_capacity(limbo);
+    struct bag *bag = torci_alloc(limbo->heap, bag_bytes(capacity));
+
+    if (bag == NULL)
+        return false;
+    bag->limbo = limbo;
+    bag->capacity = capacity;
+    put_spare(limbo, bag);
+    return true;
+}
+
+static void
+destroy_bag(struct torci_limbo *limbo, struct bag *bag)
+{
+    torci_free(limbo->heap, bag, bag_bytes(bag->capacity));
+}
+
+/* The owner is the only writer, so no read-modify-write. Relaxed: a gauge. */
+static void
+change_bytes(struct torci_limbo *limbo, uint64_t difference)
+{
+    uint64_t bytes = torci_load(&limbo->bytes, memory_order_relaxed);
+
+    torci_store(&limbo->bytes, bytes + difference, memory_order_relaxed);
+}
+
+/* The epoch's callback, on the reclaiming thread. Linearized at R1. */
+static void
+bag_ready(struct torci_retired *retired)
+{
+    struct bag *bag = (struct bag *)retired;
+    struct torci_limbo *limbo = bag->limbo;
+    struct bag *head = torci_load(&limbo->ready, memory_order_relaxed);     /* Never dereferenced; R1 decides. */
+
+    do {
+        bag->next = head;
+        torci_race_window();
+        /* R1. Release sequence: a bag below was put there by an R1 too, and this CAS continues it. Relaxed on
+         * failure: the head is only stored, not followed. */
+    } while (!torci_cas(&limbo->ready, &head, bag, memory_order_release, memory_order_relaxed));
+}
+
+static void
+hand_over(struct torci_limbo *limbo)
+{
+    struct bag *bag = limbo->open;
+
+    torc_assert(bag != NULL && bag->count > 0);
+    torc_assert(limbo->room >= bag->capacity - bag->count);
+
+    limbo->room -= bag->capacity - bag->count;
+    limbo->open = NULL;
+    limbo->pending++;
+    torci_epoch_retire(&bag->retired, bag_ready);
+}
+
+/* Free the objects of a bag that no list holds. free_fn may add to this limbo: nothing here is in between. */
+static size_t
+empty_bag(struct torci_limbo *limbo, struct bag *bag)
+{
+    uint32_t count = bag->count;
+    uint64_t bytes = 0;
+
+    torc_assert(count > 0 && count <= bag->capacity);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct entry *entry = &bag->entries[i];
+        uint64_t size = entry->kind_and_size & ENTRY_SIZE_MAX;
+
+        bytes += size;
+        limbo->free_fn(limbo->context, entry->object, (size_t)size, (unsigned)(entry->kind_and_size >> KIND_SHIFT));
+    }
+    change_bytes(limbo, -bytes);
+    return count;
+}
+
+struct torci_limbo *
+torci_limbo_create(struct torci_heap *heap, torci_limbo_free_fn *free_fn, void *context)
+{
+    torc_assert(heap != NULL && free_fn != NULL);
+
+    struct torci_limbo *limbo = torci_alloc_line_zeroed(heap, sizeof(*limbo));
+    if (limbo == NULL)
+        return NULL;
+
+    limbo->heap = heap;
+    limbo->free_fn = free_fn;
+    limbo->context = context;
+    torci_init(&limbo->bytes, 0);
+    torci_init(&limbo->ready, NULL);
+    return limbo;
+}
+
+void
+torci_limbo_destroy(struct torci_limbo *limbo)
+{
+    if (limbo == NULL)
+        return;
+
+    torci_limbo_drain(limbo);
+    torc_assert(limbo->pending == 0);   /* Else: no barrier since the last add, or a free_fn added. */
+
+    if (limbo->open != NULL) {
+        empty_bag(limbo, limbo->open);
+        destroy_bag(limbo, limbo->open);
+    }
+    while (limbo->spare != NULL) {
+        struct bag *bag = limbo->spare;
+
+        limbo->spare = bag->next;
+        destroy_bag(limbo, bag);
+    }
+    torc_assert(torci_load(&limbo->bytes, memory_order_relaxed) == 0);      /* Owner: no other writer. */
+    torci_free_line(limbo->heap, limbo, sizeof(*limbo));
+}
+
+enum torc_status
+torci_limbo_reserve(struct torci_limbo *limbo, size_t count)
+{
+    torci_limbo_drain(limbo);
+    while (limbo->room < count)
+        if (!create_spare(limbo))
+            return TORC_NO_MEMORY;
+    return TORC_OK;
+}
+
+size_t
+torci_limbo_room(const struct torci_limbo *limbo)
+{
+    return limbo->room;
+}
+
+void
+torci_limbo_add(struct torci_limbo *limbo, void *object, size_t size, unsigned kind)
+{
+    torc_assert(limbo->room > 0);
+    torc_assert(object != NULL && size <= ENTRY_SIZE_MAX && kind <= ENTRY_KIND_MAX);
+
+    if (limbo->open == NULL) {
+        limbo->open = limbo->spare;
+        limbo->spare = limbo->spare->next;
+        limbo->spares--;
+    }
+
+    struct bag *bag = limbo->open;
+
+    bag->entries[bag->count++] = (struct entry){object, (uint64_t)kind << KIND_SHIFT | size};
+    limbo->room--;
+    change_bytes(limbo, size);
+    if (bag->count == bag->capacity)
+        hand_over(limbo);
+}
+
+void
+torci_limbo_flush(struct torci_limbo *limbo)
+{
+    if (limbo->open != NULL)
+        hand_over(limbo);
+}
+
+size_t
+torci_limbo_drain(struct torci_limbo *limbo)
+{
+    size_t freed = 0;
+
+    /* Relaxed: the exchange below decides; this spares the shared line's ownership when there is nothing. */
+    if (torci_load(&limbo->ready, memory_order_relaxed) == NULL)
+        return 0;
+
+    struct bag *bag = torci_exchange(&limbo->ready, NULL, memory_order_acquire);    /* A1 */
+
+    while (bag != NULL) {
+        struct bag *next = bag->next;
+
+        torc_assert(bag->limbo == limbo && limbo->pending > 0);     /* I3 */
+        limbo->pending--;
+        freed += empty_bag(limbo, bag);
+        if (limbo->spares < SPARES_KEPT_MAX)
+            put_spare(limbo, bag);
+        else
+            destroy_bag(limbo, bag);
+        bag = next;
+    }
+    return freed;
+}
+
+uint64_t
+torci_limbo_bytes(const struct torci_limbo *limbo)
+{
+    return torci_load(&limbo->bytes, memory_order_relaxed);     /* A gauge. */
+}

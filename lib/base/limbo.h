@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* base/limbo: per-owner bags of retired objects, so that one grace period serves many objects, no object carries a
+ * retire header, and memory is freed by the thread that will allocate again.
+ *
+ *   owner: torci_limbo_add() -> open bag --(full, or flush)--> epoch --(grace period)--> ready queue --> owner frees
+ *
+ * A limbo belongs to one owner at a time (a thread index of one store). Only `ready` is shared. */
+#ifndef TORCI_LIMBO_H
+#define TORCI_LIMBO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <torc/base.h>
+
+#include "base/alloc.h"
+#include "base/epoch.h"
+
+struct torci_limbo;
+
+/* Called by the owner (or by torci_limbo_destroy()'s caller) for each object after its grace period. */
+typedef void torci_limbo_free_fn(void *context, void *object, size_t size, unsigned kind);
+
+/* NULL: no memory. Bags are allocated from `heap`. */
+struct torci_limbo *torci_limbo_create(struct torci_heap *heap, torci_limbo_free_fn *free_fn, void *context);
+
+/* Free everything at once, open bag included. No section may be open that could see it, and torci_epoch_barrier()
+ * has been called after the last add. */
+void torci_limbo_destroy(struct torci_limbo *limbo);
+
+/* Make sure that `count` adds will succeed. TORC_NO_MEMORY if it cannot; then no room was lost. Frees ready bags on
+ * the way (that is where the owner's memory comes back). Call outside of the critical part of an operation, before it. */
+TORC_MUST_CHECK enum torc_status torci_limbo_reserve(struct torci_limbo *limbo, size_t count);
+
+/* How many adds will succeed without a reserve. */
+size_t torci_limbo_room(const struct torci_limbo *limbo);
+
+/* Retire one object, already unreachable for new sections. Room must be there (torci_limbo_reserve()). `size` is
+ * counted as retired bytes; `kind` is the owner's. Full bags are handed to the epoch here. */
+void torci_limbo_add(struct torci_limbo *limbo, void *object, size_t size, unsigned kind);
+
+/* Hand the open bag to the epoch although it is not full; its room is lost, so reserve afterwards. Nothing if empty. */
+void torci_limbo_flush(struct torci_limbo *limbo);
+
+/* Free what is ready; returns the number of objects freed. */
+size_t torci_limbo_drain(struct torci_limbo *limbo);
+
+/* Bytes retired and not yet freed. Any thread; approximate while the owner runs. */
+uint64_t torci_limbo_bytes(const struct torci_limbo *limbo);
+
+#endif

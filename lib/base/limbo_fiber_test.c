@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Limbos of several owners under the deterministic scheduler: readers never see freed memory, every object is freed
+ * once, and a frozen owner or reader stops nobody. */
+#include <criterion/criterion.h>
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "base/fiber.h"
+#include "base/limbo.h"
+#include "base/testing.h"
+
+TestSuite(limbo_schedules, .timeout = 60);
+
+enum { FIBERS = 3, CELLS = 2, ROUNDS = 4, KIND = 5 };
+
+struct value {
+    uint64_t value;
+    uint64_t check;             /* ~value while it lives. */
+};
+
+struct fixture {
+    _Alignas(TORCI_CACHE_LINE) struct torci_heap heap;
+    _Atomic(struct value *) cells[CELLS];
+    struct torci_limbo *limbos[FIBERS];
+    unsigned created;
+    unsigned freed;
+};
+
+static struct fixture fixture;
+
+static void
+destroy_value(struct value *value)
+{
+    if (value->check != ~value->value)
+        torci_fail_here("freed twice");
+    value->check = value->value;
+    fixture.freed++;
+    torci_free(&fixture.heap, value, sizeof(*value));
+}
+
+static void
+free_value(void *context, void *object, size_t size, unsigned kind)
+{
+    if (context != &fixture || size != sizeof(struct value) || kind != KIND)
+        torci_fail_here("not what was added");
+    destroy_value(object);
+}
+
+static struct value *
+create_value(uint64_t number)
+{
+    struct value *value = torci_alloc(&fixture.heap, sizeof(*value));
+
+    *value = (struct value){number, ~number};
+    fixture.created++;
+    return value;
+}
+
+static void
+create(void *context)
+{
+    (void)context;
+    torci_heap_init(&fixture.heap, NULL, 0);
+    fixture.created = 0;
+    fixture.freed = 0;
+    for (unsigned i = 0; i < CELLS; i++)
+        torci_init(&fixture.cells[i], create_value(i));
+    for (unsigned i = 0; i < FIBERS; i++)
+        fixture.limbos[i] = torci_limbo_create(&fixture.heap, free_value, &fixture);
+}
+
+static void
+replace_and_read(void *context, unsigned number)
+{
+    struct torci_limbo *limbo = fixture.limbos[number];
+
+    (void)context;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        _Atomic(struct value *) *cell = &fixture.cells[torci_fiber_random() % CELLS];
+
+        if (torci_limbo_reserve(limbo, 1) != TORC_OK)
+            torci_fail_here("no room");
+        struct torci_epoch_guard guard = torci_epoch_enter();
+        struct value *seen = torci_load(cell, memory_order_acquire);
+        struct value *old = torci_exchange(cell, create_value(i), memory_order_acq_rel);
+
+        torci_limbo_add(limbo, old, sizeof(*old), KIND);
+        torci_race_window();
+        if (seen->check != ~seen->value)
+            torci_fail_here("a reader holds freed memory");
+        torci_epoch_exit(guard);
+    }
+    torci_limbo_flush(limbo);
+}
+
+/* Exact if nobody was frozen; a frozen fiber may hold one value that is in no limbo yet. */
+static bool
+everything_is_accounted_for(void *context)
+{
+    unsigned frozen = 0;
+
+    (void)context;
+    torci_epoch_barrier();
+    for (unsigned i = 0; i < FIBERS; i++) {
+        frozen += torci_fiber_is_frozen(i);
+        if (!torci_fiber_is_frozen(i)) {
+            torci_limbo_drain(fixture.limbos[i]);
+            if (torci_limbo_bytes(fixture.limbos[i]) != 0)
+                return false;
+        }
+    }
+    unsigned left = fixture.created - fixture.freed;
+
+    return frozen == 0 ? left == CELLS : left >= CELLS;
+}
+
+static void
+destroy(void *context)
+{
+    (void)context;
+    torci_epoch_barrier();
+    for (unsigned i = 0; i < FIBERS; i++)
+        if (!torci_fiber_is_frozen(i))
+            torci_limbo_destroy(fixture.limbos[i]);
+    for (unsigned i = 0; i < CELLS; i++)
+        destroy_value(torci_load(&fixture.cells[i], memory_order_relaxed));
+}
+
+static struct torci_run
+limbo_run(uint64_t schedules)
+{
+    return (struct torci_run){.fibers = FIBERS, .setup = create, .body = replace_and_read,
+                              .check = everything_is_accounted_for, .teardown = destroy, .seed = torct_seed(),
+                              .schedules = schedules};
+}
+
+Test(limbo_schedules, free_each_object_once_and_none_too_early)
+{
+    struct torci_run run = limbo_run(2000);
+    struct torci_run_result result = torci_fiber_run(&run);
+
+    cr_expect_not(result.failed, "%s", result.reason);
+    cr_expect_eq(torci_heap_bytes(&fixture.heap), UINT64_C(0));
+}
+
+Test(limbo_schedules, let_others_finish_when_one_is_frozen)
+{
+    struct torci_run run = limbo_run(3);
+    struct torci_run_result result = torci_fiber_run_frozen(&run);
+
+    cr_expect_not(result.failed, "%s", result.reason);
+    cr_expect_gt(result.frozen, UINT64_C(100));
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* mvcc/index_tree: records in key order: a B-link tree whose nodes are replaced, never changed. A part of mvcc/index.
+ *
+ * The mvcc/index.h functions say what order, seek and next do; here they are without the hash index. */
+#ifndef TORCI_MVCC_INDEX_TREE_H
+#define TORCI_MVCC_INDEX_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <torc/base.h>
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "base/epoch.h"
+#include "base/limbo.h"
+#include "mvcc/index.h"
+
+struct torci_tree_anchor;
+
+struct torci_tree_index {
+    struct torci_heap *heap;                        /* Immutable. */
+    _Atomic(struct torci_tree_anchor *) root;       /* The leftmost anchor of the highest level. */
+    _Atomic(uint64_t) leaves;                       /* A figure. */
+};
+
+/* In the caller's memory. TORC_NO_MEMORY: nothing to undo. */
+TORC_MUST_CHECK enum torc_status torci_tree_index_init(struct torci_tree_index *tree, struct torci_heap *heap);
+
+/* Exclusive. The records are the caller's. */
+void torci_tree_index_fini(struct torci_tree_index *tree);
+
+/* Exclusive: forget all records. */
+void torci_tree_index_clear_exclusive(struct torci_tree_index *tree);
+
+/* Put `record` under its key unless it is frozen. TORC_NO_MEMORY: not done. Lock-free. */
+TORC_MUST_CHECK enum torc_status
+torci_tree_index_insert(struct torci_tree_index *tree, struct torci_epoch_guard guard, struct torci_limbo *limbo,
+                        struct torci_record *record);
+
+/* Take the frozen `record` out. After TORC_OK it is not in the tree and no insert that is still under way can put it
+ * there. TORC_NO_MEMORY: not done. Lock-free. */
+TORC_MUST_CHECK enum torc_status
+torci_tree_index_remove(struct torci_tree_index *tree, struct torci_epoch_guard guard, struct torci_limbo *limbo,
+                        struct torci_record *record);
+
+void torci_tree_index_seek(struct torci_tree_index *tree, struct torci_epoch_guard guard, struct torc_slice key,
+                           bool inclusive, bool descending, struct torci_batch *batch);
+void torci_tree_index_next(struct torci_tree_index *tree, struct torci_epoch_guard guard, bool descending,
+                           struct torci_batch *batch);
+
+/* Approximate while threads run. */
+uint64_t torci_tree_index_leaves(const struct torci_tree_index *tree);
+uint64_t torci_tree_index_levels(const struct torci_tree_index *tree);
+
+#if defined(TORC_ASSERTIONS)
+/* Exclusive, for tests: NULL if the tree is sound (order, bounds, links, hints), else a sentence about what is not. */
+const char *torci_tree_index_fault_exclusive(const struct torci_tree_index *tree);
+#endif
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* mvcc/read_set: noting reads and validating them. Rules and argument: read_set.h. */
+#include "mvcc/read_set.h"
+
+#include "base/assert.h"
+#include "base/status.h"
+
+enum { ARENA_FIRST_BYTES = 1024 };
+
+/* ---- Noting ---- */
+
+static bool
+has_arena(struct torci_read_set *set, struct torci_heap *heap)
+{
+    if (set->arena == NULL)
+        set->arena = torci_arena_create(heap, ARENA_FIRST_BYTES);
+    return set->arena != NULL;
+}
+
+static enum torc_status
+copy_slice(struct torci_arena *arena, struct torc_slice *slice)
+{
+    void *copy;
+
+    if (slice->size == 0)
+        return TORC_OK;
+    copy = torci_arena_alloc(arena, slice->size);
+    if (copy == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to note a read");
+    memcpy(copy, slice->data, slice->size);
+    slice->data = copy;
+    return TORC_OK;
+}
+
+enum torc_status
+torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap, struct torci_record *record, struct torci_version *version,
+                    struct torc_slice key, uint64_t order)
+{
+    struct torci_read *read = has_arena(set, heap) ? torci_arena_alloc(set->arena, sizeof *read) : NULL;
+
+    torc_assert((record == NULL) == (version == NULL));
+    if (read == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to note a read");
+    read->record = record;
+    read->version = version;
+    read->order = order;
+    read->key = torc_slice(NULL, 0);
+    if (record == NULL) {
+        read->key = key;
+        if (copy_slice(set->arena, &read->key) != TORC_OK)
+            return TORC_NO_MEMORY;
+    }
+    read->next = set->reads;
+    set->reads = read;
+    return TORC_OK;
+}
+
+enum torc_status
+torci_read_set_range(struct torci_read_set *set, struct torci_heap *heap, struct torc_slice from, struct torc_slice to,
+                     bool descending, struct torci_range **range)
+{
+    struct torci_range *fresh = has_arena(set, heap) ? torci_arena_alloc(set->arena, sizeof *fresh) : NULL;
+
+    *range = NULL;
+    if (fresh == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to note a range");
+    memset(fresh, 0, sizeof *fresh);
+    fresh->from = from;
+    fresh->to = to;
+    fresh->descending = descending;
+    fresh->items_end = &fresh->items;
+    if (copy_slice(set->arena, &fresh->from) != TORC_OK || copy_slice(set->arena, &fresh->to) != TORC_OK)
+        return TORC_NO_MEMORY;
+    fresh->next = set->ranges;
+    set->ranges = fresh;
+    *range = fresh;
+    return TORC_OK;
+}
+
+enum torc_status
+torci_read_set_item(struct torci_read_set *set, struct torci_range *range, struct torci_version *version)
+{
+    struct torci_range_item *item = torci_arena_alloc(set->arena, sizeof *item);
+
+    if (item == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to note a scanned key");
+    item->next = NULL;
+    item->version = version;
+    *range->items_end = item;
+    range->items_end = &item->next;
+    return TORC_OK;
+}
+
+enum torc_status
+torci_read_set_seal(struct torci_read_set *set)
+{
+    for (struct torci_range *range = set->ranges; range != NULL; range = range->next) {
+        if (!range->complete && copy_slice(set->arena, &range->last) != TORC_OK)
+            return TORC_NO_MEMORY;
+    }
+    return TORC_OK;
+}
+
+/* ---- Validating ---- */
+
+/* One validation: whose, at which stamp, and which key spoiled it. */
+struct validation {
+    struct torci_descriptor *descriptor;
+    uint64_t stamp;
+    bool kill;                    /* Settle with other validating transactions; not when only looking for whom to blame. */
+    struct torc_slice spoiled;
+};
+
+/* Another transaction is validating at a stamp <= ours. True: it is out of the way (look again); false: we are to go. */
+static bool
+settle(struct validation *validation, struct torci_descriptor *other, uint64_t other_stamp)
+{
+    uint64_t expected = torci_state_word(TORCI_VALIDATING, other_stamp);
+
+    if (!validation->kill || !torci_descriptor_outranks(validation->descriptor, other))
+        return false;
+    torci_race_window();
+    /* version.h R2. Failure: it is decided, which the caller looks at. */
+    torci_cas(&other->state, &expected, torci_state_word(TORCI_ABORTED, 0), memory_order_seq_cst, memory_order_relaxed);
+    return true;
+}
+
+/* What a reader of validation->stamp sees in `record`, our own version aside. False: the validation is lost. */
+static bool
+seen_at_stamp(struct validation *validation, struct torci_record *record, struct torci_version **seen)
+{
+    struct torci_clock *clock = &validation->descriptor->store->clock;
+    struct torci_version *version = torci_load(&record->head, memory_order_seq_cst); /* version.h A1 */
+
+    *seen = NULL;
+    if (version == torci_frozen())
+        return true;
+    while (version != NULL) {
+        struct torci_verdict verdict;
+
+        if (torci_load(&version->stamp, memory_order_acquire) == torci_stamp_descriptor(validation->descriptor)) { /* version.h A3 */
+            version = torci_load(&version->older, memory_order_acquire); /* version.h A4 */
+            continue;
+        }
+        verdict = torci_version_verdict(version, clock);
+        if (verdict.fate == TORCI_FATE_COMMITTED) {
+            *seen = version;
+            return verdict.stamp <= validation->stamp; /* I4 */
+        }
+        if (verdict.fate == TORCI_FATE_VALIDATING && verdict.stamp <= validation->stamp) {
+            if (!settle(validation, verdict.owner, verdict.stamp))
+                return false;
+            continue;
+        }
+        version = torci_load(&version->older, memory_order_acquire); /* version.h A4 */
+    }
+    return true;
+}
+
+static bool
+read_valid(struct validation *validation, struct torci_epoch_guard guard, const struct torci_read *read)
+{
+    struct torci_record *record = read->record;
+    struct torci_version *seen = NULL;
+
+    if (record == NULL)
+        record = torci_index_find(validation->descriptor->store->index, guard, read->key, read->order);
+    validation->spoiled = record != NULL ? torci_record_key(record) : read->key;
+    if (record != NULL && !seen_at_stamp(validation, record, &seen))
+        return false;
+    return read->record != NULL ? seen == read->version : !torci_version_live(seen);
+}
+
+/* Whether `key` lies past the part of the range that has been seen. */
+static bool
+range_passed(const struct torci_range *range, struct torc_slice key)
+{
+    if (range->descending) {
+        if (range->from.size > 0 && torci_key_compare(key, range->from) < 0)
+            return true;
+        return !range->complete && torci_key_compare(key, range->last) < 0;
+    }
+    if (range->to.size > 0 && torci_key_compare(key, range->to) >= 0)
+        return true;
+    return !range->complete && torci_key_compare(key, range->last) > 0;
+}
+
+/* Compare one batch with the items that are left. True: so far as seen; *more: go on with the next batch. */
+static bool
+batch_valid(struct validation *validation, const struct torci_range *range, const struct torci_batch *batch,
+            const struct torci_range_item **item, bool *more)
+{
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct torci_record *record = batch->records[i];
+        struct torci_version *seen;
+
+        validation->spoiled = torci_record_key(record);
+        if (range_passed(range, validation->spoiled)) {
+            *more = false;
+            return true;
+        }
+        if (!seen_at_stamp(validation, record, &seen))
+            return false;
+        if (!torci_version_live(seen))
+            continue;
+        if (*item == NULL || (*item)->version != seen)
+            return false;
+        *item = (*item)->next;
+    }
+    *more = batch->count > 0 && !batch->end;
+    return true;
+}
+
+static bool
+range_valid(struct validation *validation, struct torci_epoch_guard guard, const struct torci_range *range)
+{
+    struct torci_index *index = validation->descriptor->store->index;
+    const struct torci_range_item *item = range->items;
+    struct torc_slice start = range->descending ? range->to : range->from;
+    struct torci_batch batch;
+    bool more = true;
+
+    if (!range->complete && range->last.size == 0)
+        return true; /* Nothing has been shown. */
+    torci_index_seek(index, guard, start, !range->descending, range->descending, &batch);
+    for (;;) {
+        if (!batch_valid(validation, range, &batch, &item, &more))
+            return false;
+        if (!more)
+            return item == NULL;
+        torci_index_next(index, guard, range->descending, &batch);
+    }
+}
+
+static bool
+valid(struct validation *validation)
+{
+    const struct torci_read_set *set = validation->descriptor->reads;
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    bool holds = true;
+
+    for (const struct torci_read *read = set->reads; holds && read != NULL; read = read->next)
+        holds = read_valid(validation, guard, read);
+    for (const struct torci_range *range = set->ranges; holds && range != NULL; range = range->next)
+        holds = range_valid(validation, guard, range);
+    torci_epoch_exit(guard);
+    return holds;
+}
+
+bool
+torci_read_set_valid(struct torci_descriptor *descriptor, uint64_t stamp)
+{
+    struct validation validation = {descriptor, stamp, true, {NULL, 0}};
+
+    return valid(&validation);
+}
+
+void
+torci_read_set_blame(struct torci_descriptor *descriptor)
+{
+    struct validation validation = {descriptor, TORCI_COMMIT_STAMP_MAX, false, {NULL, 0}};
+
+    if (!valid(&validation))
+        torci_conflict_note(validation.spoiled);
+}

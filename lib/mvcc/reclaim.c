@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: MIT */
+/* mvcc/reclaim: pruning, the garbage queues, leaving records. Invariants and ordering: reclaim.h. */
+#include "mvcc/reclaim.h"
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/status.h"
+#include "mvcc/snapshot.h"
+
+enum {
+    CHAIN_LONG = 8,     /* Versions left after pruning that make a fresh look at the snapshots worth its price. */
+    RETIRE_ROOM = 4,    /* Retires of one pruning step. */
+    ADMIT_BUDGET = 64,  /* Queue entries looked at before a write is refused for want of memory. */
+};
+
+/* ---- Shards ---- */
+
+static size_t
+record_bytes(const struct torci_record *record)
+{
+    return sizeof *record + record->key_size;
+}
+
+/* The limbo's: an object is past its grace period. */
+static void
+free_retired(void *context, void *object, size_t size, unsigned kind)
+{
+    struct torci_shard *shard = context;
+    struct torci_heap *heap = &shard->store->heap;
+
+    if (kind == TORCI_RETIRED_CHAIN) {
+        struct torci_version *version = object;
+
+        while (version != NULL) {
+            /* Relaxed: unreachable for everybody else since the grace period ended. */
+            struct torci_version *older = torci_load(&version->older, memory_order_relaxed);
+
+            torci_free(heap, version, torci_version_bytes(version->size));
+            torci_count(&shard->counters.versions_freed, 1);
+            version = older;
+        }
+        return;
+    }
+    if (kind == TORCI_RETIRED_ARENA) {
+        torci_arena_destroy(object);
+        return;
+    }
+    if (kind == TORCI_RETIRED_VERSION)
+        torci_count(&shard->counters.versions_freed, 1);
+    torci_free(heap, object, size);
+}
+
+static struct torci_shard *
+create_shard(struct torc_mvcc *store)
+{
+    struct torci_shard *shard = torci_alloc_line_zeroed(&store->heap, sizeof *shard);
+
+    if (shard == NULL)
+        return NULL;
+    shard->store = store;
+    shard->limbo = torci_limbo_create(&store->heap, free_retired, shard);
+    if (shard->limbo == NULL) {
+        torci_free_line(&store->heap, shard, sizeof *shard);
+        return NULL;
+    }
+    return shard;
+}
+
+/* The block of `index`, made if `make`; NULL: none. */
+static struct torci_shard_block *
+block_at(struct torc_mvcc *store, uint32_t index, bool make)
+{
+    _Atomic(struct torci_shard_block *) *place = &store->blocks[index / TORCI_SHARD_BLOCK];
+    struct torci_shard_block *block = torci_load(place, memory_order_acquire); /* A4 */
+    struct torci_shard_block *fresh;
+
+    torc_assert(index / TORCI_SHARD_BLOCK < TORCI_SHARD_BLOCK);
+    if (block != NULL || !make)
+        return block;
+    fresh = torci_alloc_zeroed(&store->heap, sizeof *fresh);
+    if (fresh == NULL)
+        return NULL;
+    /* R4: the empty block. Acquire on failure (A4): another thread's block stands there. */
+    if (torci_cas(place, &block, fresh, memory_order_release, memory_order_acquire))
+        return fresh;
+    torci_free(&store->heap, fresh, sizeof *fresh);
+    return block;
+}
+
+struct torci_shard *
+torci_shard_at(struct torc_mvcc *store, uint32_t index)
+{
+    struct torci_shard_block *block = block_at(store, index, false);
+
+    return block == NULL ? NULL : torci_load(&block->shards[index % TORCI_SHARD_BLOCK], memory_order_acquire); /* A5 */
+}
+
+struct torci_shard *
+torci_shard_own(struct torc_mvcc *store)
+{
+    uint32_t index = torci_self()->index;
+    struct torci_shard_block *block = block_at(store, index, true);
+    struct torci_shard *shard;
+
+    if (block == NULL)
+        return NULL;
+    /* Relaxed: only an owner of the index stores here, and the index itself is handed on by release and acquire. */
+    shard = torci_load(&block->shards[index % TORCI_SHARD_BLOCK], memory_order_relaxed);
+    if (shard != NULL)
+        return shard;
+    shard = create_shard(store);
+    if (shard != NULL)
+        torci_store(&block->shards[index % TORCI_SHARD_BLOCK], shard, memory_order_release); /* R5: the whole shard */
+    return shard;
+}
+
+void
+torci_shard_destroy(struct torci_shard *shard)
+{
+    struct torci_heap *heap = &shard->store->heap;
+
+    while (shard->queue_head != NULL) {
+        struct torci_garbage_block *next = shard->queue_head->next;
+
+        for (unsigned i = shard->queue_head->first; i < shard->queue_head->end; i++) {
+            struct torci_record *record = shard->queue_head->entries[i].record;
+
+            /* Relaxed: exclusive. Out of the index already, so nobody else will free it (I4). */
+            if (torci_load(&record->flags, memory_order_relaxed) & TORCI_RECORD_REMOVED)
+                torci_free(heap, record, record_bytes(record));
+        }
+        torci_free(heap, shard->queue_head, sizeof *shard->queue_head);
+        shard->queue_head = next;
+    }
+    torci_limbo_destroy(shard->limbo);
+    torci_free_line(heap, shard, sizeof *shard);
+}
+
+/* ---- The queue: first in, first out, of the shard's owner ---- */
+
+static bool
+queue_push(struct torci_shard *shard, struct torci_record *record, uint64_t stamp)
+{
+    struct torci_garbage_block *tail = shard->queue_tail;
+
+    if (tail == NULL || tail->end == TORCI_GARBAGE_BLOCK) {
+        struct torci_garbage_block *fresh = torci_alloc(&shard->store->heap, sizeof *fresh);
+
+        if (fresh == NULL)
+            return false;
+        fresh->next = NULL;
+        fresh->first = 0;
+        fresh->end = 0;
+        if (tail == NULL)
+            shard->queue_head = fresh;
+        else
+            tail->next = fresh;
+        shard->queue_tail = fresh;
+        tail = fresh;
+    }
+    tail->entries[tail->end].record = record;
+    tail->entries[tail->end].stamp = stamp;
+    tail->end++;
+    shard->queue_count++;
+    return true;
+}
+
+/* The oldest entry, or NULL. */
+static struct torci_garbage *
+queue_front(struct torci_shard *shard)
+{
+    struct torci_garbage_block *head = shard->queue_head;
+
+    return head == NULL || head->first == head->end ? NULL : &head->entries[head->first];
+}
+
+static void
+queue_pop(struct torci_shard *shard)
+{
+    struct torci_garbage_block *head = shard->queue_head;
+
+    torc_assert(head != NULL && head->first < head->end);
+    head->first++;
+    shard->queue_count--;
+    if (head->first < head->end)
+        return;
+    if (head->next == NULL && head->end < TORCI_GARBAGE_BLOCK)
+        return;
+    shard->queue_head = head->next;
+    if (head->next == NULL)
+        shard->queue_tail = NULL;
+    torci_free(&shard->store->heap, head, sizeof *head);
+}
+
+static void
+retire_record(struct torci_shard *shard, struct torci_record *record)
+{
+    torci_limbo_add(shard->limbo, record, record_bytes(record), TORCI_RETIRED_RECORD);
+}
+
+/* Drop `record`'s QUEUED bit; retire it if it has left the index meanwhile. Returns the flags before. */
+static uint32_t
+drop_queued(struct torci_shard *shard, struct torci_record *record)
+{
+    uint32_t before = torci_fetch_and(&record->flags, ~(uint32_t)TORCI_RECORD_QUEUED, memory_order_seq_cst); /* R3 A3 */
+
+    torc_assert(before & TORCI_RECORD_QUEUED);
+    if (before & TORCI_RECORD_REMOVED)
+        retire_record(shard, record);
+    return before;
+}
+
+/* Note `record` in the queue unless it stands in one or has left. Needs one retire's room. */
+static void
+note(struct torci_shard *shard, struct torci_record *record, uint64_t stamp)
+{
+    uint32_t before = torci_fetch_or(&record->flags, TORCI_RECORD_QUEUED, memory_order_seq_cst); /* R3 A3 */
+
+    if (before & TORCI_RECORD_QUEUED)
+        return;
+    if (before & TORCI_RECORD_REMOVED)
+        return; /* Retired by whoever took it out; the bit means nothing any more. */
+    if (!queue_push(shard, record, stamp))
+        drop_queued(shard, record); /* No memory for the note: the next write to this key, or a walk, finds it. */
+}
+
+/* ---- Pruning one chain ---- */
+
+/* What a pruned record still needs. */
+enum remains {
+    CLEAN,   /* One live version. */
+    LATER,   /* Garbage that some snapshot, or an undecided commit, still holds. */
+    GONE,    /* The record has been frozen and taken out, or is being. */
+};
+
+static bool
+room(struct torci_shard *shard, size_t retires)
+{
+    return torci_limbo_room(shard->limbo) >= retires || torci_limbo_reserve(shard->limbo, retires) == TORC_OK;
+}
+
+static void
+retire_version(struct torci_shard *shard, struct torci_version *version)
+{
+    torci_limbo_add(shard->limbo, version, torci_version_bytes(version->size), TORCI_RETIRED_VERSION);
+}
+
+static void
+retire_chain(struct torci_shard *shard, struct torci_version *first)
+{
+    size_t bytes = 0;
+
+    /* Relaxed: under PRUNING nobody else changes these links. */
+    for (struct torci_version *version = first; version != NULL; version = torci_load(&version->older, memory_order_relaxed))
+        bytes += torci_version_bytes(version->size);
+    torci_limbo_add(shard->limbo, first, bytes, TORCI_RETIRED_CHAIN);
+}
+
+/* By version.h I1 everything below the head is committed. */
+static uint64_t
+committed_stamp(struct torci_version *version, struct torci_clock *clock)
+{
+    struct torci_verdict verdict = torci_version_verdict(version, clock);
+
+    torc_assert(verdict.fate == TORCI_FATE_COMMITTED);
+    return verdict.stamp;
+}
+
+/* Cut and splice below `newest`, which is committed. Returns how many versions are left below it. PRUNING is ours. */
+static unsigned
+prune_below(struct torci_shard *shard, struct torci_version *newest, uint64_t stamp)
+{
+    struct torci_clock *clock = &shard->store->clock;
+    struct torci_version *version;
+    unsigned left = 0;
+
+    /* Relaxed here and below: only the holder of PRUNING, who took it by acquire, changes these links. */
+    while ((version = torci_load(&newest->older, memory_order_relaxed)) != NULL) {
+        uint64_t version_stamp = committed_stamp(version, clock);
+
+        if (!room(shard, RETIRE_ROOM))
+            return left + 1;
+        if (stamp <= shard->view.watermark) {
+            torci_store(&newest->older, NULL, memory_order_release); /* R1 */
+            retire_chain(shard, version);
+            return left;
+        }
+        if (torci_view_dead(&shard->view, version_stamp, stamp)) {
+            torci_store(&newest->older, torci_load(&version->older, memory_order_relaxed), memory_order_release); /* R1 */
+            retire_version(shard, version);
+            continue;
+        }
+        newest = version;
+        stamp = version_stamp;
+        left++;
+    }
+    return left;
+}
+
+/* Freeze a head that holds nothing any snapshot needs, and take the record out. */
+static enum remains
+leave(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record, struct torci_version *head)
+{
+    if (!room(shard, TORCI_INDEX_RETIRES_MAX + RETIRE_ROOM))
+        return LATER;
+    torci_race_window();
+    /* R2. Failure: somebody is installing a version, which is progress; the record stays. */
+    if (!torci_cas(&record->head, &head, torci_frozen(), memory_order_seq_cst, memory_order_relaxed))
+        return LATER;
+    if (head != NULL)
+        retire_version(shard, head);
+    /* For want of memory it may stay in the index, frozen and harmless: whoever meets it there goes on. */
+    if (torci_reclaim_frozen(shard, guard, record) == TORC_NO_MEMORY)
+        shard->commits_until_view = 1;
+    return GONE;
+}
+
+/* Take an aborted head off the chain. Returns the head to go on with. */
+static struct torci_version *
+unlink_aborted(struct torci_shard *shard, struct torci_record *record, struct torci_version *head)
+{
+    struct torci_version *below = torci_load(&head->older, memory_order_acquire); /* version.h A4 */
+
+    if (!room(shard, RETIRE_ROOM))
+        return head;
+    /* version.h R1: `below` was reachable before. Failure: its owner, or an installer, took it off. */
+    if (!torci_cas(&record->head, &head, below, memory_order_seq_cst, memory_order_seq_cst))
+        return head;
+    retire_version(shard, head);
+    return below;
+}
+
+/* PRUNING is ours. */
+static enum remains
+prune_locked(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record, unsigned *left)
+{
+    struct torci_clock *clock = &shard->store->clock;
+    struct torci_version *head = torci_load(&record->head, memory_order_seq_cst); /* version.h A1 */
+    struct torci_verdict verdict;
+
+    *left = 0;
+    if (head == torci_frozen())
+        return GONE;
+    if (head == NULL)
+        return leave(shard, guard, record, NULL);
+    verdict = torci_version_verdict(head, clock);
+    if (verdict.fate == TORCI_FATE_ABORTED) {
+        unlink_aborted(shard, record, head);
+        return LATER;
+    }
+    if (verdict.fate != TORCI_FATE_COMMITTED) {
+        struct torci_version *newest = torci_load(&head->older, memory_order_acquire); /* version.h A4 */
+
+        if (newest != NULL)
+            *left = prune_below(shard, newest, committed_stamp(newest, clock));
+        return LATER;
+    }
+    *left = prune_below(shard, head, verdict.stamp);
+    if (*left > 0)
+        return LATER;
+    if (torci_version_live(head))
+        return CLEAN;
+    return verdict.stamp <= shard->view.watermark ? leave(shard, guard, record, head) : LATER;
+}
+
+/* Prune if nobody else is at it. */
+static enum remains
+prune(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record)
+{
+    enum remains remains;
+    unsigned left;
+
+    /* Acquire: pairs with the release below, so that the links are as the last holder left them. R3 A3 */
+    if (torci_fetch_or(&record->flags, TORCI_RECORD_PRUNING, memory_order_acquire) & TORCI_RECORD_PRUNING)
+        return LATER;
+    remains = prune_locked(shard, guard, record, &left);
+    torci_fetch_and(&record->flags, ~(uint32_t)TORCI_RECORD_PRUNING, memory_order_release); /* R3 */
+    if (left > CHAIN_LONG + 2 * shard->view.count && shard->commits_until_view > 1)
+        shard->commits_until_view = 1;
+    return remains;
+}
+
+/* Whether there is anything to do for a record whose QUEUED bit was just dropped. */
+static bool
+has_garbage(struct torci_record *record)
+{
+    struct torci_version *head = torci_load(&record->head, memory_order_seq_cst); /* version.h A1 */
+
+    if (head == torci_frozen())
+        return false;
+    return head == NULL || !torci_version_live(head) ||
+           torci_load(&head->older, memory_order_relaxed) != NULL; /* Relaxed: a hint. */
+}
+
+/* Prune the record of an entry that was popped, and pass on or drop its QUEUED bit. */
+static enum remains
+process(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record)
+{
+    enum remains remains = prune(shard, guard, record);
+
+    if (remains == LATER && queue_push(shard, record, torci_clock_now(&shard->store->clock)))
+        return remains;
+    if (drop_queued(shard, record) & TORCI_RECORD_REMOVED)
+        return remains;
+    /* A commit that found QUEUED set left its garbage to us; its install is before its look at the bit, in S. */
+    if (remains == CLEAN && has_garbage(record))
+        note(shard, record, torci_clock_now(&shard->store->clock));
+    return remains;
+}
+
+/* Pop the oldest entry and process it; false: it is not its time yet, or there is none, or no memory. */
+static bool
+process_front(struct torci_shard *shard, enum remains *remains)
+{
+    struct torci_garbage *front = queue_front(shard);
+    struct torci_record *record;
+    struct torci_epoch_guard guard;
+
+    if (front == NULL || front->stamp > shard->view.watermark || !room(shard, TORCI_INDEX_RETIRES_MAX + RETIRE_ROOM))
+        return false;
+    record = front->record;
+    queue_pop(shard);
+    guard = torci_epoch_enter();
+    *remains = process(shard, guard, record);
+    torci_epoch_exit(guard);
+    return true;
+}
+
+static void
+refresh_view(struct torci_shard *shard)
+{
+    struct torc_mvcc *store = shard->store;
+
+    torci_view_refresh(&shard->view, store);
+    shard->commits_until_view = TORCI_VIEW_COMMITS;
+    shard->retired_over = false;
+    if (store->retired_limit_bytes > 0) {
+        uint32_t bound = torci_thread_index_bound();
+        uint64_t bytes = 0;
+
+        for (uint32_t index = 0; index < bound; index++) {
+            struct torci_shard *other = torci_shard_at(store, index);
+
+            bytes += other == NULL ? 0 : torci_limbo_bytes(other->limbo);
+        }
+        shard->retired_over = bytes > store->retired_limit_bytes;
+    }
+}
+
+/* ---- Interface ---- */
+
+void
+torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record, uint64_t stamp)
+{
+    if (!room(shard, RETIRE_ROOM))
+        return;
+    if (prune(shard, guard, record) == LATER)
+        note(shard, record, stamp);
+}
+
+enum torc_status
+torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record)
+{
+    enum torc_status status = TORC_OK;
+
+    if (!room(shard, TORCI_INDEX_RETIRES_MAX + RETIRE_ROOM))
+        return TORC_NO_MEMORY;
+    if (torci_index_remove(shard->store->index, guard, shard->limbo, record, &status)) {
+        uint32_t before = torci_fetch_or(&record->flags, TORCI_RECORD_REMOVED, memory_order_seq_cst); /* R3 A3 */
+
+        torc_assert((before & TORCI_RECORD_REMOVED) == 0);
+        if ((before & TORCI_RECORD_QUEUED) == 0)
+            retire_record(shard, record);
+        return TORC_OK;
+    }
+    return status;
+}
+
+void
+torci_reclaim_step(struct torci_shard *shard, size_t budget)
+{
+    if (shard->commits_until_view <= 1) {
+        refresh_view(shard);
+        torci_limbo_drain(shard->limbo);
+    } else {
+        shard->commits_until_view--;
+    }
+    while (budget-- > 0) {
+        enum remains remains;
+
+        if (!process_front(shard, &remains))
+            return;
+    }
+}
+
+bool
+torci_reclaim_sweep(struct torci_shard *shard)
+{
+    bool achieved = torci_limbo_bytes(shard->limbo) > 0;
+    size_t budget = shard->queue_count;
+
+    refresh_view(shard);
+    while (budget-- > 0) {
+        enum remains remains;
+
+        if (!process_front(shard, &remains))
+            break;
+        achieved |= remains != LATER;
+    }
+    torci_limbo_flush(shard->limbo);
+    return achieved;
+}
+
+bool
+torci_reclaim_admits(struct torci_shard *shard, size_t more)
+{
+    if (!shard->retired_over && !torci_heap_full(&shard->store->heap, more))
+        return true;
+    /* Give back what can be given back before refusing. */
+    torci_limbo_flush(shard->limbo);
+    shard->commits_until_view = 0;
+    torci_reclaim_step(shard, ADMIT_BUDGET);
+    return !shard->retired_over && !torci_heap_full(&shard->store->heap, more);
+}
+
+enum torc_status
+torci_walk(struct torc_mvcc *store, torci_visit_fn *visit, void *context)
+{
+    /* One leaf per section; the last key of a leaf is kept as a copy to go on from. */
+    unsigned char *position = torci_alloc(&store->heap, TORC_KEY_SIZE_MAX);
+    size_t position_size = 0;
+    struct torci_batch batch;
+    bool more = true;
+
+    if (position == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to walk the store");
+    while (more) {
+        struct torci_epoch_guard guard = torci_epoch_enter();
+
+        torci_index_seek(store->index, guard, torc_slice(position, position_size), false, false, &batch);
+        if (batch.count > 0) {
+            struct torci_record *last = batch.records[batch.count - 1];
+
+            memcpy(position, last->key, last->key_size);
+            position_size = last->key_size;
+        }
+        more = batch.count > 0 && !batch.end;
+        for (unsigned i = 0; i < batch.count; i++)
+            visit(context, guard, batch.records[i]);
+        torci_epoch_exit(guard);
+    }
+    torci_free(&store->heap, position, TORC_KEY_SIZE_MAX);
+    return TORC_OK;
+}
+
+/* Prune one record, whether noted or not. */
+static void
+visit_prune(void *context, struct torci_epoch_guard guard, struct torci_record *record)
+{
+    struct torci_shard *shard = context;
+
+    if (!room(shard, TORCI_INDEX_RETIRES_MAX + 2 * RETIRE_ROOM))
+        return;
+    if (torci_load(&record->head, memory_order_seq_cst) == torci_frozen()) /* version.h A1 */
+        (void)(torci_reclaim_frozen(shard, guard, record) == TORC_OK); /* No memory: it stays, as it was. */
+    else if (has_garbage(record))
+        (void)prune(shard, guard, record);
+}
+
+enum torc_status
+torci_reclaim_walk(struct torci_shard *shard)
+{
+    return torci_walk(shard->store, visit_prune, shard);
+}

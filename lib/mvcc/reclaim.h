@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* mvcc/reclaim: versions that no snapshot can see, and records that hold nothing, go back to the heap.
+ *
+ *   commit --> touch(record): prune its chain now --> still garbage? note it in the shard's queue
+ *                                                          | watermark reaches its stamp
+ *   step (a few entries with each commit) <----------------'   prune, remove dead records
+ *
+ * Invariants
+ *   I1  Only the holder of a record's PRUNING bit changes `older` of its published versions, and never cuts off or takes
+ *       out the newest committed version. Nobody waits for the bit: who finds it taken goes on and leaves the work noted.
+ *   I2  n committed with stamp <= watermark: all below n is dead, cut off as a whole. Else a version is taken out of the
+ *       middle if no snapshot lies between its stamp and the next newer one (interval pruning). A version taken out keeps its
+ *       `older`: a reader that stands on it walks on; whatever it can reach is freed no earlier than a later grace period.
+ *   I3  A record leaves when its head is NULL, or a committed tombstone <= watermark with nothing below: the head is frozen
+ *       by one CAS, then the record is taken out of the index. Who meets a frozen head helps to take it out.
+ *   I4  A record's memory is retired once: by whoever is second of "taken out of the index" (REMOVED is set) and "dropped
+ *       from the queue" (QUEUED is cleared), two read-modify-writes of one word.
+ * Ordering
+ *   R1 store of older             -> version.h A4: NULL, or a version that was reachable before
+ *   R2 CAS of head to frozen      -> version.h A1: nothing; who sees it dereferences nothing
+ *   R3 fetch_and/or of flags      -> A3 the same: what the other of the two did to the record
+ * Progress   touch and step are wait-free in the length of the chain plus the index's lock-free removal.
+ * Reclaim    Everything goes through the shard's limbo; what cannot be retired for want of memory stays where it is.
+ * Papers     Interval pruning: Böttcher et al., "Scalable Garbage Collection for In-Memory MVCC Systems", VLDB 2019. */
+#ifndef TORCI_MVCC_RECLAIM_H
+#define TORCI_MVCC_RECLAIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mvcc/store.h"
+
+/* The calling thread's shard, made if need be; NULL: no memory. */
+struct torci_shard *torci_shard_own(struct torc_mvcc *store);
+
+/* The shard of a thread index, or NULL. The caller only reads counters, or has adopted the index. */
+struct torci_shard *torci_shard_at(struct torc_mvcc *store, uint32_t index);
+
+/* Free a shard and all it retired. Exclusive. */
+void torci_shard_destroy(struct torci_shard *shard);
+
+/* After a commit stamped `stamp` wrote `record`: prune its chain; note what is left to do. Inside a section. */
+void torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record, uint64_t stamp);
+
+/* Take a frozen record out of the index and see to its memory. Inside a section. TORC_NO_MEMORY: it is still there. */
+TORC_MUST_CHECK enum torc_status
+torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record);
+
+/* Work on at most `budget` entries of the queue, and look at the snapshots anew when it is time. Outside of a section. */
+void torci_reclaim_step(struct torci_shard *shard, size_t budget);
+
+/* Look at the snapshots now, and work through the whole queue once. Returns whether anything was achieved. */
+bool torci_reclaim_sweep(struct torci_shard *shard);
+
+/* Walk the whole index and prune each record, noted or not. Outside of a section. */
+TORC_MUST_CHECK enum torc_status torci_reclaim_walk(struct torci_shard *shard);
+
+/* Whether the store's limits admit `more` bytes; tries to give some back before saying no. Outside of a section. */
+bool torci_reclaim_admits(struct torci_shard *shard, size_t more);
+
+/* What a new key costs beside its value, about: for torci_reclaim_admits(). */
+enum { TORCI_RECORD_ALLOWANCE = 128 };
+
+/* Show every record to `visit`, in key order, each batch in a section of its own. TORC_NO_MEMORY: none was shown. */
+typedef void torci_visit_fn(void *context, struct torci_epoch_guard guard, struct torci_record *record);
+TORC_MUST_CHECK enum torc_status torci_walk(struct torc_mvcc *store, torci_visit_fn *visit, void *context);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* server/commands_multi.c: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+ *
+ *   WATCH a        opens a snapshot and remembers a's version in it
+ *   GET a          outside MULTI: the newest value, as always
+ *   MULTI ... EXEC one serializable transaction: first it looks whether each watched key still has its version; if not,
+ *                  the reply is nil. The look is a read of that transaction, so a change before its commit is a
+ *                  conflict; then everything is done again, the look as well
+ *
+ * What EXEC reads and writes is thus as of EXEC, not of WATCH: only a change of a watched key makes it fail. An address
+ * identifies a version because the snapshot keeps the watched one in memory. What is not seen is a key that was absent
+ * at WATCH, came and went: it is absent as before. A WATCH after the first ones of a session (TORCD_WATCH_SNAPSHOTS)
+ * shares the last snapshot, which is older than itself: EXEC may then fail for a change that came before that WATCH. */
+#include "commands.h"
+#include "keyspace.h"
+
+#include <assert.h>
+
+void
+torcd_command_multi(struct torcd_session *session)
+{
+    if (session->multi) {
+        torcd_resp_error(&session->out, "ERR MULTI calls can not be nested");
+        return;
+    }
+    session->multi = true;
+    torcd_reply_ok(session);
+}
+
+void
+torcd_command_discard(struct torcd_session *session)
+{
+    if (!session->multi) {
+        torcd_resp_error(&session->out, "ERR DISCARD without MULTI");
+        return;
+    }
+    torcd_session_forget_queue(session);
+    torcd_session_unwatch(session);
+    torcd_reply_ok(session);
+}
+
+/* ---- WATCH ---------------------------------------------------------------------------------------------------- */
+
+static enum torc_status
+open_snapshot(struct torcd_session *session, struct torc_txn **snapshot)
+{
+    const struct torc_txn_options options = {.isolation = TORC_SNAPSHOT, .read_only = true};
+
+    if (session->snapshots_count < TORCD_WATCH_SNAPSHOTS) {
+        enum torc_status status = torc_txn_begin(session->worker->server->store, &options, snapshot);
+        if (status != TORC_OK)
+            return status;
+        session->snapshots[session->snapshots_count++] = *snapshot;
+    }
+    *snapshot = session->snapshots[session->snapshots_count - 1];
+    return TORC_OK;
+}
+
+/* A new place at the end of session->watched, not counted yet, or NULL. */
+static struct torcd_watched *
+reserve_watched(struct torcd_session *session)
+{
+    if (session->watched_count == session->watched_capacity) {
+        size_t capacity = session->watched_capacity == 0 ? 4 : session->watched_capacity * 2;
+        struct torcd_watched *watched = torcd_resize(session->watched, capacity * sizeof *watched);
+        if (watched == NULL)
+            return NULL;
+        session->watched = watched;
+        session->watched_capacity = capacity;
+    }
+    return &session->watched[session->watched_count];
+}
+
+static enum torc_status
+watch_key(struct torcd_session *session, struct torc_txn *snapshot, struct torc_slice key)
+{
+    struct torc_slice store_key = torcd_keyspace_key(session, key);
+    struct torcd_watched *watched = reserve_watched(session);
+    char *copy = watched == NULL ? NULL : torcd_resize(NULL, store_key.size);
+
+    if (copy == NULL)
+        return TORC_NO_MEMORY;
+    memcpy(copy, store_key.data, store_key.size);
+    enum torc_status status = torc_txn_get(snapshot, store_key, &watched->value);
+    if (status != TORC_OK && status != TORC_NOT_FOUND) {
+        torcd_release(copy);
+        return status;
+    }
+    watched->present = status == TORC_OK;
+    watched->key = copy;
+    watched->key_size = store_key.size;
+    session->watched_count++;
+    session->watched_bytes += sizeof *watched + store_key.size;
+    return TORC_OK;
+}
+
+void
+torcd_command_watch(struct torcd_session *session)
+{
+    struct torc_txn *snapshot = NULL;
+
+    if (session->multi) {
+        torcd_resp_error(&session->out, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    for (size_t i = 1; i < session->arguments_count; i++)
+        if (!torcd_keyspace_check(session, session->arguments[i]))
+            return;
+    if (session->watched_count == 0)
+        session->watch_began_ns = torcd_now_ns();
+    enum torc_status status = open_snapshot(session, &snapshot);
+    for (size_t i = 1; i < session->arguments_count && status == TORC_OK; i++) {
+        if (session->watched_bytes > torcd_setting(session->worker->server, TORCD_QUERY_BUFFER_MAX)) {
+            torcd_resp_error(&session->out, "ERR the watched keys exceed client-query-buffer-limit");
+            return;
+        }
+        status = watch_key(session, snapshot, session->arguments[i]);
+    }
+    if (status == TORC_OK)
+        torcd_reply_ok(session);
+    else
+        torcd_reply_status(session, status);
+}
+
+void
+torcd_command_unwatch(struct torcd_session *session)
+{
+    /* Within EXEC the watches have been looked at and end anyway. */
+    if (session->txn == NULL)
+        torcd_session_unwatch(session);
+    torcd_reply_ok(session);
+}
+
+/* ---- EXEC ----------------------------------------------------------------------------------------------------- */
+
+/* How the session stood when EXEC came: queued commands may change it, and may run again. */
+struct exec {
+    unsigned database;
+    unsigned protocol;
+};
+
+/* Whether every watched key still has the version that WATCH saw. */
+static enum torc_status
+check_watched(struct torcd_session *session, struct torc_txn *txn, bool *unchanged)
+{
+    *unchanged = true;
+    for (size_t i = 0; i < session->watched_count && *unchanged; i++) {
+        const struct torcd_watched *watched = &session->watched[i];
+        struct torc_slice value;
+        enum torc_status status = torc_txn_get(txn, torc_slice(watched->key, watched->key_size), &value);
+
+        if (status != TORC_OK && status != TORC_NOT_FOUND)
+            return status;
+        bool present = status == TORC_OK;
+        *unchanged = present == watched->present
+                     && (!present || (value.data == watched->value.data && value.size == watched->value.size));
+    }
+    return TORC_OK;
+}
+
+static enum torc_status
+run_queue(struct torcd_session *session, struct torc_txn *txn)
+{
+    session->txn = txn;
+    session->txn_status = TORC_OK;
+    torcd_resp_array(&session->out, session->queue_count);
+    for (struct torcd_queued *queued = session->queue; queued != NULL; queued = queued->next) {
+        session->command = queued->command;
+        session->arguments = queued->arguments;
+        session->arguments_count = queued->arguments_count;
+        queued->command->run(session);
+        if (session->txn_status != TORC_OK || session->out.fault != TORCD_FAULT_NONE)
+            break;
+    }
+    session->txn = NULL;
+    return session->txn_status;
+}
+
+static enum torc_status
+exec_body(struct torc_txn *txn, struct torcd_session *session, void *context)
+{
+    const struct exec *exec = context;
+    bool unchanged;
+
+    session->database = exec->database;
+    session->protocol = exec->protocol;
+    enum torc_status status = check_watched(session, txn, &unchanged);
+    if (status != TORC_OK)
+        return status;
+    if (!unchanged) {
+        torcd_resp_null_array(&session->out, session->protocol);
+        return TORC_OK;
+    }
+    return run_queue(session, txn);
+}
+
+static bool
+only_reads(const struct torcd_session *session)
+{
+    for (const struct torcd_queued *queued = session->queue; queued != NULL; queued = queued->next)
+        if ((queued->command->flags & TORCD_WRITES) != 0)
+            return false;
+    return true;
+}
+
+void
+torcd_command_exec(struct torcd_session *session)
+{
+    const struct torcd_command *command = session->command;
+    struct exec exec = {session->database, session->protocol};
+
+    assert(session->txn == NULL);
+    if (!session->multi) {
+        torcd_resp_error(&session->out, "ERR EXEC without MULTI");
+        return;
+    }
+    if (session->multi_failed)
+        torcd_resp_error(&session->out, "EXECABORT Transaction discarded because of previous errors.");
+    else if (session->watch_expired)
+        torcd_resp_null_array(&session->out, session->protocol);
+    else {
+        /* As if outside MULTI: what a queued command sees of its session. */
+        session->multi = false;
+        if (!torcd_keyspace_run(session, only_reads(session) ? TORCD_READ : TORCD_MANY_KEYS, exec_body, &exec)) {
+            session->database = exec.database;
+            session->protocol = exec.protocol;
+        }
+    }
+    session->command = command;
+    torcd_session_forget_queue(session);
+    torcd_session_unwatch(session);
+}

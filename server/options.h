@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* server/options.h: what torcd can be told, on its command line and (some of it) by CONFIG SET.
+ *
+ * One table holds name, bounds, default and help of every number; --help, CONFIG GET and CONFIG SET read it. */
+#ifndef TORCD_OPTIONS_H
+#define TORCD_OPTIONS_H
+
+#include <stdio.h>
+
+#include <torc/base.h>
+
+enum torcd_setting {
+    TORCD_PORT,
+    TORCD_KEEPALIVE,
+    TORCD_CLIENTS_MAX,
+    TORCD_IDLE_TIMEOUT,
+    TORCD_OUTPUT_TIMEOUT,
+    TORCD_WATCH_TIMEOUT,
+    TORCD_BULK_MAX,
+    TORCD_ARGUMENTS_MAX,
+    TORCD_INLINE_MAX,
+    TORCD_QUERY_BUFFER_MAX,
+    TORCD_OUTPUT_BUFFER_MAX,
+    TORCD_THREADS,
+    TORCD_DATABASES,
+    TORCD_MEMORY_MAX,
+    TORCD_METRICS_PORT,
+    TORCD_SETTINGS              /* How many. */
+};
+
+#define TORCD_OFF UINT64_MAX    /* The value of a setting that is switched off by the word "off". */
+#define TORCD_BINDS_MAX 16u
+
+struct torcd_setting_info {
+    const char *flag;           /* Without its dashes. */
+    const char *config;         /* Its name in CONFIG GET. */
+    const char *group;          /* Heading in --help. */
+    const char *argument;       /* "N", "BYTES", "SECONDS". */
+    const char *help;
+    uint64_t least;
+    uint64_t greatest;
+    uint64_t preset;
+    bool can_change;            /* By CONFIG SET. */
+    bool can_be_off;
+};
+
+struct torcd_options {
+    uint64_t values[TORCD_SETTINGS];
+    const char *binds[TORCD_BINDS_MAX];     /* Borrowed from argv. */
+    unsigned binds_count;
+};
+
+enum torcd_options_outcome {
+    TORCD_OPTIONS_RUN,
+    TORCD_OPTIONS_HELP,
+    TORCD_OPTIONS_VERSION,
+    TORCD_OPTIONS_WRONG         /* `error` says what. */
+};
+
+const struct torcd_setting_info *torcd_setting_info(enum torcd_setting setting);
+
+/* Parse the value of a setting: a number, of bytes also with k, kb, m, mb, g, gb as Redis reads them, or "off".
+ * False if it is none or out of bounds. */
+bool torcd_setting_parse(enum torcd_setting setting, struct torc_slice text, uint64_t *value);
+
+void torcd_options_init(struct torcd_options *options);
+
+enum torcd_options_outcome
+torcd_options_parse(struct torcd_options *options, int argc, char **argv, char *error, size_t error_size);
+
+void torcd_options_help(FILE *file);
+
+#endif

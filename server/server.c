@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* server/server.c: the shared state of torcd. */
+#define _GNU_SOURCE
+#include "server.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "commands.h"
+
+/* Scans that may be under way at once, two entries each, and the keys they may hold. */
+#define CURSORS 16384u
+#define CURSOR_BYTES_MAX (32u * 1024u * 1024u)
+
+uint64_t
+torcd_now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static void
+worker_destroy(struct torcd_worker *worker)
+{
+    if (worker == NULL)
+        return;
+    assert(worker->sessions == NULL);
+    (void)pthread_mutex_destroy(&worker->mutex);
+    torcd_release(worker->keys);
+    torcd_release(worker->delta);
+    torcd_release(worker);
+}
+
+static struct torcd_worker *
+worker_create(struct torcd_server *server, unsigned number, unsigned databases)
+{
+    struct torcd_worker *worker = torcd_allocate(1, sizeof *worker);
+
+    if (worker == NULL)
+        return NULL;
+    if (pthread_mutex_init(&worker->mutex, NULL) != 0) {
+        torcd_release(worker);
+        return NULL;
+    }
+    worker->server = server;
+    worker->number = number;
+    worker->databases = databases;
+    worker->header_guess = 4;
+    worker->keys = torcd_allocate(databases, sizeof *worker->keys);
+    worker->delta = torcd_allocate(databases, sizeof *worker->delta);
+    if (worker->keys == NULL || worker->delta == NULL) {
+        worker_destroy(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+static void
+draw_run_id(struct torcd_server *server)
+{
+    unsigned char bytes[20];
+
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        memset(bytes, 0, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        (void)snprintf(server->run_id + 2 * i, 3, "%02x", bytes[i]);
+}
+
+struct torcd_server *
+torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options, unsigned workers_count,
+                    const struct torcd_callbacks *callbacks)
+{
+    assert(store != NULL && workers_count > 0);
+    struct torcd_server *server = torcd_allocate(1, sizeof *server);
+
+    if (server == NULL)
+        return NULL;
+    server->store = store;
+    server->callbacks = *callbacks;
+    server->started_ns = torcd_now_ns();
+    /* Relaxed: no other thread knows the server yet. */
+    for (unsigned i = 0; i < TORCD_SETTINGS; i++)
+        atomic_store_explicit(&server->settings[i], options->values[i], memory_order_relaxed);
+    draw_run_id(server);
+    torcd_commands_index(server);
+    server->cursors = torcd_cursors_create(CURSORS, CURSOR_BYTES_MAX);
+    server->workers = torcd_allocate(workers_count, sizeof *server->workers);
+    if (server->cursors == NULL || server->workers == NULL)
+        goto destroy;
+    for (; server->workers_count < workers_count; server->workers_count++) {
+        unsigned number = server->workers_count;
+        server->workers[number] = worker_create(server, number, (unsigned)options->values[TORCD_DATABASES]);
+        if (server->workers[number] == NULL)
+            goto destroy;
+    }
+    return server;
+
+destroy:
+    torcd_server_destroy(server);
+    return NULL;
+}
+
+void
+torcd_server_destroy(struct torcd_server *server)
+{
+    if (server == NULL)
+        return;
+    for (unsigned i = 0; i < server->workers_count; i++)
+        worker_destroy(server->workers[i]);
+    torcd_release(server->workers);
+    torcd_cursors_destroy(server->cursors);
+    torcd_release(server);
+}
+
+uint64_t
+torcd_server_keys(const struct torcd_server *server, unsigned database)
+{
+    int64_t keys = 0;
+
+    for (unsigned i = 0; i < server->workers_count; i++)
+        /* Relaxed: a counter. */
+        keys += atomic_load_explicit(&server->workers[i]->keys[database], memory_order_relaxed);
+    return keys < 0 ? 0 : (uint64_t)keys;
+}
+
+uint64_t
+torcd_server_sum(const struct torcd_server *server, size_t counter_offset)
+{
+    uint64_t sum = 0;
+
+    assert(counter_offset < sizeof(struct torcd_counters));
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        const char *counters = (const char *)&server->workers[i]->counters;
+        /* Relaxed: a counter. */
+        sum += atomic_load_explicit((const atomic_uint_fast64_t *)(const void *)(counters + counter_offset),
+                                    memory_order_relaxed);
+    }
+    return sum;
+}
+
+void
+torcd_worker_latency(struct torcd_worker *worker, uint64_t ns)
+{
+    unsigned bits = ns < 2 ? 0 : 64u - (unsigned)__builtin_clzll(ns - 1);
+    unsigned bucket = bits <= 9 ? 0 : bits - 9;
+
+    torcd_count(&worker->counters.latency[bucket < TORCD_LATENCY_BUCKETS ? bucket : TORCD_LATENCY_BUCKETS - 1], 1);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* server/server.h: what all clients share (struct torcd_server), and what the clients of one thread share (struct
+ * torcd_worker). Nothing here knows sockets or event loops.
+ *
+ * Ordering  All atomics of the server are counters, settings and flags that publish no other memory: relaxed
+ *           throughout. Whatever else threads share stands under a mutex, or is immutable after torcd_server_create(). */
+#ifndef TORCD_SERVER_H
+#define TORCD_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <torc/mvcc.h>
+
+#include "cursors.h"
+#include "memory.h"
+#include "options.h"
+
+#define TORCD_COMMANDS_MAX 96u          /* Commands that the table may hold. */
+#define TORCD_COMMAND_SLOTS 256u        /* Of the hash table over them: a power of two, mostly empty. */
+#define TORCD_LATENCY_BUCKETS 26u       /* Bucket i counts latencies up to 2^(i+9) ns: 512 ns to 8.6 s; the last one all. */
+#define TORCD_REDIS_VERSION "7.0.15"    /* The version whose behaviour torcd shows; clients choose by it. */
+
+struct torcd_command;
+struct torcd_session;
+struct torcd_worker;
+
+/* What the commands ask of the thing that drives them. */
+struct torcd_callbacks {
+    void (*shut_down)(void *context);                       /* End the server soon, cleanly. Any thread. */
+    void (*wake)(void *context, unsigned worker);           /* Have that worker look at its sessions. Any thread. */
+    void *context;
+};
+
+struct torcd_server {
+    struct torc_mvcc *store;
+    struct torcd_cursors *cursors;
+    struct torcd_callbacks callbacks;
+    const struct torcd_command *commands[TORCD_COMMAND_SLOTS];
+    struct torcd_worker **workers;
+    unsigned workers_count;
+    char run_id[41];
+    char binds[256];                                        /* As CONFIG GET bind tells it. */
+    uint64_t started_ns;
+    atomic_uint_fast64_t settings[TORCD_SETTINGS];
+    atomic_uint_fast64_t clients;                           /* Connected now. */
+    atomic_uint_fast64_t clients_accepted;
+    atomic_uint_fast64_t clients_refused;                   /* By maxclients. */
+    atomic_uint_fast64_t next_client;
+    atomic_uint_fast64_t collected_ns;                      /* When a full store was last asked to free what it can. */
+};
+
+/* Written by the worker's thread only (a plain add, no read-modify-write), read by any. CONFIG RESETSTAT takes a copy
+ * as the new zero instead of clearing them. */
+struct torcd_counters {
+    atomic_uint_fast64_t commands;
+    atomic_uint_fast64_t errors;
+    atomic_uint_fast64_t bytes_in;
+    atomic_uint_fast64_t bytes_out;
+    atomic_uint_fast64_t hits;
+    atomic_uint_fast64_t misses;
+    atomic_uint_fast64_t protocol_errors;
+    atomic_uint_fast64_t clients_dropped;                   /* By a time or output limit. */
+    atomic_uint_fast64_t turns_cut;                         /* Pipelines that had to yield to other clients. */
+    atomic_uint_fast64_t calls[TORCD_COMMANDS_MAX];
+    atomic_uint_fast64_t nanoseconds[TORCD_COMMANDS_MAX];
+    atomic_uint_fast64_t latency[TORCD_LATENCY_BUCKETS];
+};
+
+struct torcd_worker {
+    struct torcd_server *server;
+    unsigned number;
+    unsigned databases;
+    struct torcd_counters counters;
+    atomic_int_fast64_t *keys;          /* Keys that this worker's clients added less those they removed, by database. */
+    int64_t *delta;                     /* The same for the transaction that runs now. Worker's thread only. */
+    size_t header_guess;                /* Length of the last `$length` line: most replies look like the last one. */
+    char key[TORC_KEY_SIZE_MAX + 1];    /* Store keys are built here. Worker's thread only. */
+    char bound[TORC_KEY_SIZE_MAX + 1];
+    pthread_mutex_t mutex;              /* Guards `sessions` and their names: CLIENT LIST comes from other threads. */
+    struct torcd_session *sessions;
+};
+
+/* Add to a counter that only the calling thread writes. */
+static inline void
+torcd_count(atomic_uint_fast64_t *counter, uint64_t amount)
+{
+    /* Relaxed: a counter with one writer, approximate for readers. */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
+}
+
+static inline uint64_t
+torcd_setting(const struct torcd_server *server, enum torcd_setting setting)
+{
+    /* Relaxed: a limit; whoever reads it a little late obeys the old one. */
+    return atomic_load_explicit(&server->settings[setting], memory_order_relaxed);
+}
+
+uint64_t torcd_now_ns(void);
+
+/* A server over `store` (borrowed) with workers_count workers, or NULL when there is no memory. */
+struct torcd_server *
+torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options, unsigned workers_count,
+                    const struct torcd_callbacks *callbacks);
+
+/* All sessions must be gone. NULL is accepted. */
+void torcd_server_destroy(struct torcd_server *server);
+
+/* Keys of a database: exact when no write runs. */
+uint64_t torcd_server_keys(const struct torcd_server *server, unsigned database);
+
+/* The sum over all workers of the counter at this offset in struct torcd_counters. */
+uint64_t torcd_server_sum(const struct torcd_server *server, size_t counter_offset);
+
+/* Note that a command took `ns`. */
+void torcd_worker_latency(struct torcd_worker *worker, uint64_t ns);
+
+#endif
