@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/engine_lfht.c: liburcu's bare hash table: what point access costs when there are no versions at all.
  *
- * Settings   cds_lfht, flavour memb, read section inlined; as many buckets at the start as there will be keys, growing by itself.
+ * Settings   cds_lfht, flavour memb, read section inlined; as many buckets as there will be keys, no resizing: its best case.
  * Reads      Look up and copy the value inside one read section (a bare table cannot lend it past that).
  * Updates    A new node replaces the old one, which goes to call_rcu. One allocation per node, key and value inline.
  * Isolation  None: no snapshots, no transactions, no order. A baseline, not a peer. */
@@ -56,10 +56,11 @@ table_open(const char *directory, const struct bench_spec *spec)
     while (buckets < spec->keys)
         buckets *= 2;
     table->value_size = spec->value_size;
-    table->buckets = cds_lfht_new(buckets, 64, 0, CDS_LFHT_AUTO_RESIZE, NULL);
+    table->buckets = cds_lfht_new(buckets, buckets, buckets, 0, NULL);
     return table;
 }
 
+/* Free all nodes: nobody else uses the table any more, but it wants them deleted in order. */
 static void
 table_close(void *context)
 {
@@ -70,8 +71,8 @@ table_close(void *context)
     rcu_register_thread();
     rcu_read_lock();
     cds_lfht_for_each_entry(table->buckets, &iter, node, link) {
-        if (cds_lfht_del(table->buckets, &node->link) == 0)
-            call_rcu(&node->retired, free_retired);
+        (void)cds_lfht_del(table->buckets, &node->link);
+        call_rcu(&node->retired, free_retired);
     }
     rcu_read_unlock();
     rcu_barrier();
@@ -181,7 +182,7 @@ extern const struct bench_engine bench_engine_lfht;
 const struct bench_engine bench_engine_lfht = {
     .name = "lfht",
     .version = BENCH_LFHT_VERSION,
-    .settings = "bare liburcu cds_lfht, flavour memb inlined; no isolation; every read copies; replace + call_rcu",
+    .settings = "bare liburcu cds_lfht, flavour memb inlined, as many buckets as keys; no isolation; every read copies; replace + call_rcu",
     .abilities = BENCH_IS_BASELINE,
     .open = table_open,
     .close = table_close,

@@ -224,7 +224,7 @@ scan(void *context, const uint8_t *from, uint64_t limit, bench_visit *visit, voi
 extern const struct bench_engine bench_engine_wiredtiger;
 const struct bench_engine bench_engine_wiredtiger = {
     .name = "wiredtiger",
-    .version = WIREDTIGER_VERSION_STRING,
+    .version = BENCH_WIREDTIGER_VERSION,
     .settings = "in_memory=true, no log; snapshot isolation; 8 GB cache (4 GB beside the long reader); one session and cursor "
                 "per thread",
     .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN,

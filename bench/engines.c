@@ -2,9 +2,7 @@
 /* bench/engines.c: the engines this program was built with. */
 #include "bench.h"
 
-#ifdef BENCH_WITH_TORC
 extern const struct bench_engine bench_engine_torc;
-#endif
 #ifdef BENCH_WITH_LFHT
 extern const struct bench_engine bench_engine_lfht;
 #endif
@@ -19,9 +17,7 @@ extern const struct bench_engine bench_engine_lmdb;
 #endif
 
 const struct bench_engine *const bench_engines[] = {
-#ifdef BENCH_WITH_TORC
     &bench_engine_torc,
-#endif
 #ifdef BENCH_WITH_LFHT
     &bench_engine_lfht,
 #endif

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <ftw.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,9 +14,11 @@
 #include <unistd.h>
 
 enum {
-    PATIENCE_MS = 180000,       /* Beyond the cell's own time: loading, and finishing what was begun. */
+    PATIENCE_MS = 120000,       /* Beyond the cell's own time: loading, and finishing what was begun. */
     FAREWELL_MS = 30000         /* To close the store. */
 };
+
+volatile sig_atomic_t bench_interrupted;
 
 struct bench_shared {
     struct bench_cell cell;
@@ -115,7 +116,7 @@ close_commands:
     return -1;
 }
 
-/* Wait until the process has something to say or has gone; false if it does neither in time. */
+/* Wait until the process has something to say or has gone; false if it does neither in time, or the run is interrupted. */
 static bool
 wait_for(int descriptor, int timeout_ms)
 {
@@ -124,7 +125,7 @@ wait_for(int descriptor, int timeout_ms)
 
     do
         ready = poll(&wanted, 1, timeout_ms);
-    while (ready < 0 && errno == EINTR);
+    while (ready < 0 && errno == EINTR && bench_interrupted == 0);
     return ready > 0;
 }
 

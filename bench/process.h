@@ -7,6 +7,7 @@
 #ifndef BENCH_PROCESS_H
 #define BENCH_PROCESS_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "workload.h"
@@ -21,6 +22,9 @@ struct bench_process {
     int from_engine;
     struct bench_shared *shared;    /* Memory of both. */
 };
+
+/* Set by the driver's signal handler: waiting for a result ends, and with it the process waited for. */
+extern volatile sig_atomic_t bench_interrupted;
 
 /* Prepare; the process itself starts with the first cell. `session->directory` is where it may make its own
  * directories. Returns 0, or -1 with errno. */

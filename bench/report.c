@@ -20,26 +20,25 @@ void
 bench_figure_add(struct bench_figure *figure, const struct bench_result *result)
 {
     struct bench_result *total = &figure->total;
-    struct bench_histogram latency;
 
     if (figure->rounds < BENCH_ROUNDS_MAX)
         figure->rate[figure->rounds++] = result->wall_s > 0 ? (double)result->operations / result->wall_s : 0;
-    latency = total->latency;
-    bench_histogram_merge(&latency, &result->latency);
-    {
-        struct bench_result sum = *result;
-
-        sum.operations += total->operations;
-        sum.attempts += total->attempts;
-        sum.commits += total->commits;
-        sum.busy += total->busy;
-        sum.wrong += total->wrong;
-        sum.faults += total->faults;
-        sum.wall_s += total->wall_s;
-        sum.cpu_s += total->cpu_s;
-        sum.latency = latency;
-        *total = sum;
-    }
+    total->operations += result->operations;
+    total->attempts += result->attempts;
+    total->commits += result->commits;
+    total->busy += result->busy;
+    total->wrong += result->wrong;
+    total->faults += result->faults;
+    total->wall_s += result->wall_s;
+    total->cpu_s += result->cpu_s;
+    torci_histogram_merge(&total->latency, &result->latency);
+    total->records = result->records;
+    total->resident_bytes = result->resident_bytes;
+    total->accounted_bytes = result->accounted_bytes;
+    total->points = result->points;
+    total->reader_begins = result->reader_begins;
+    total->reader_ends = result->reader_ends;
+    memcpy(total->series, result->series, sizeof total->series);
 }
 
 static int
@@ -217,6 +216,15 @@ today(void)
     return text;
 }
 
+static uint64_t
+latency_max(const struct torci_histogram *latency)
+{
+    struct torci_histogram_summary summary;
+
+    torci_histogram_summarize(latency, &summary);
+    return summary.max;
+}
+
 static bool
 measured(const struct bench_report *report, unsigned workload, unsigned thread_index)
 {
@@ -375,14 +383,14 @@ write_latencies(const struct bench_report *report, FILE *file)
                 continue;
             fprintf(file, "| %s | %u |", bench_workloads[w].title, report->threads[t]);
             for (unsigned e = 0; e < report->engine_count; e++) {
-                const struct bench_histogram *latency = &bench_report_figure(report, w, t, e)->total.latency;
+                const struct torci_histogram *latency = &bench_report_figure(report, w, t, e)->total.latency;
 
-                if (latency->count == 0)
+                if (torci_histogram_count(latency) == 0)
                     fprintf(file, " – |");
                 else
-                    fprintf(file, " %s / %s / %s / %s |", duration(bench_histogram_quantile(latency, 0.5)).bytes,
-                            duration(bench_histogram_quantile(latency, 0.99)).bytes,
-                            duration(bench_histogram_quantile(latency, 0.999)).bytes, duration(latency->max).bytes);
+                    fprintf(file, " %s / %s / %s / %s |", duration(torci_histogram_quantile(latency, 1, 2)).bytes,
+                            duration(torci_histogram_quantile(latency, 99, 100)).bytes,
+                            duration(torci_histogram_quantile(latency, 999, 1000)).bytes, duration(latency_max(latency)).bytes);
             }
             fprintf(file, "\n");
         }
@@ -420,7 +428,7 @@ write_long_reader(const struct bench_report *report, FILE *file)
     unsigned w = bench_find_workload("long-reader");
 
     fprintf(file, "\n## Updates of %d keys beside a long reader\n\n%g s: a quarter alone, half beside a reader that holds its snapshot "
-            "and reads every key again and again (it must see what it saw first), a quarter alone.\n\n", BENCH_HOT_KEYS,
+            "and reads keys again and again (it must see what it saw first), a quarter alone.\n\n", BENCH_HOT_KEYS,
             report->long_reader_seconds);
     fprintf(file, "| engine | threads | before, updates/s | beside the reader | lost | after | resident before | at its end | after |\n"
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
@@ -507,9 +515,9 @@ write_figure(const struct bench_report *report, FILE *file, unsigned w, unsigned
             (unsigned long long)total->busy, (unsigned long long)total->wrong, (unsigned long long)total->faults, total->wall_s,
             total->cpu_s);
     fprintf(file, ", \"latency_ns\": { \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu }",
-            (unsigned long long)bench_histogram_quantile(&total->latency, 0.5),
-            (unsigned long long)bench_histogram_quantile(&total->latency, 0.99),
-            (unsigned long long)bench_histogram_quantile(&total->latency, 0.999), (unsigned long long)total->latency.max);
+            (unsigned long long)torci_histogram_quantile(&total->latency, 1, 2),
+            (unsigned long long)torci_histogram_quantile(&total->latency, 99, 100),
+            (unsigned long long)torci_histogram_quantile(&total->latency, 999, 1000), (unsigned long long)latency_max(&total->latency));
     if (total->records != 0)
         fprintf(file, ", \"records\": %llu, \"resident_bytes\": %llu, \"accounted_bytes\": %llu",
                 (unsigned long long)total->records, (unsigned long long)total->resident_bytes,
@@ -619,7 +627,7 @@ static int
 plot_latencies(const struct bench_report *report, unsigned w, const char *directory)
 {
     static const char *const names[] = { "p50", "p90", "p99", "p99.9", "p99.99", "max" };
-    static const double fractions[] = { 0.5, 0.9, 0.99, 0.999, 0.9999, 1 };
+    static const uint32_t parts[] = { 5000, 9000, 9900, 9990, 9999, 10000 };     /* In 10,000. */
     char title[160];
     struct bench_plot plot = { .title = title, .x_label = "percentile", .y_label = "latency, ns", .x_by_index = true,
                                .x_names = names, .x_count = sizeof names / sizeof *names, .y_log = true };
@@ -627,16 +635,16 @@ plot_latencies(const struct bench_report *report, unsigned w, const char *direct
 
     snprintf(title, sizeof title, "%s, %u threads", bench_workloads[w].title, report->threads[t]);
     for (unsigned e = 0; e < report->engine_count; e++) {
-        const struct bench_histogram *latency = &bench_report_figure(report, w, t, e)->total.latency;
+        const struct torci_histogram *latency = &bench_report_figure(report, w, t, e)->total.latency;
         struct bench_line *line = &plot.line[plot.lines];
 
-        if (latency->count == 0)
+        if (torci_histogram_count(latency) == 0)
             continue;
         line->name = report->engines[e]->name;
         line->points = plot.x_count;
         for (unsigned i = 0; i < plot.x_count; i++) {
             line->x[i] = i;
-            line->y[i] = (double)(i + 1 < plot.x_count ? bench_histogram_quantile(latency, fractions[i]) : latency->max);
+            line->y[i] = (double)torci_histogram_quantile(latency, parts[i], 10000);
         }
         plot.lines++;
     }

@@ -7,7 +7,6 @@
 #include <fnmatch.h>
 #include <getopt.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,13 +30,11 @@ struct settings {
     bool list;
 };
 
-static volatile sig_atomic_t interrupted;
-
 static void
 interrupt(int signal_number)
 {
     (void)signal_number;
-    interrupted = 1;
+    bench_interrupted = 1;
 }
 
 static _Noreturn void
@@ -235,13 +232,12 @@ static uint32_t *
 make_order(uint64_t keys, uint64_t seed)
 {
     uint32_t *order = share(keys * sizeof *order);
-    struct bench_random random;
+    struct torci_random random = torci_random_seed(seed);
 
-    bench_random_seed(&random, seed);
     for (uint64_t i = 0; i < keys; i++)
         order[i] = (uint32_t)i;
     for (uint64_t i = keys - 1; i > 0; i--) {
-        uint64_t other = bench_random_below(&random, i + 1);
+        uint64_t other = torci_random_below(&random, i + 1);
         uint32_t id = order[i];
 
         order[i] = order[other];
@@ -297,7 +293,7 @@ run_round(struct bench_report *report, struct bench_process *processes, unsigned
 
     if (workload->kind == BENCH_LONG_READER)
         cell.seconds = report->long_reader_seconds;
-    for (unsigned e = 0; e < report->engine_count && interrupted == 0; e++) {
+    for (unsigned e = 0; e < report->engine_count && bench_interrupted == 0; e++) {
         struct bench_figure *figure = bench_report_figure(report, w, t, e);
 
         if ((report->engines[e]->abilities & workload->needs) != workload->needs || figure->failed)
@@ -316,7 +312,7 @@ run_workload(struct settings *settings, struct bench_process *processes, unsigne
     for (unsigned t = 0; t < report->thread_counts; t++) {
         if (!runs_at(report, &bench_workloads[w], t))
             continue;
-        for (unsigned round = 0; round < rounds && interrupted == 0; round++)
+        for (unsigned round = 0; round < rounds && bench_interrupted == 0; round++)
             run_round(report, processes, w, t, round);
     }
 }
@@ -337,7 +333,7 @@ run_all(struct settings *settings, const char *directory)
         if (bench_process_init(&processes[e], &session) != 0)
             fail("no memory");
     }
-    for (unsigned w = 0; w < bench_workload_count && interrupted == 0; w++)
+    for (unsigned w = 0; w < bench_workload_count && bench_interrupted == 0; w++)
         if (chosen(settings->workloads, bench_workloads[w].name))
             run_workload(settings, processes, w);
     for (unsigned e = 0; e < report->engine_count; e++)
@@ -422,7 +418,7 @@ main(int count, char **arguments)
     write_reports(&settings);
     clean = bench_report_clean(report);
     free(report->figures);
-    if (interrupted != 0)
+    if (bench_interrupted != 0)
         return 130;
     return clean ? 0 : 1;
 }

@@ -62,11 +62,11 @@ const struct bench_workload bench_workloads[] = {
          .mix = { .scan = 95, .insert = 5 }),
     { .name = "txn-4r4w", .title = "transaction, 4 reads 4 writes", .kind = BENCH_READ_WRITE_TXN, .mode = BENCH_READ_WRITE,
       .needs = BENCH_CAN_TRANSACT, .writes = true },
-    { .name = "txn-4r4w-serializable", .title = "same, serializable", .kind = BENCH_READ_WRITE_TXN,
+    { .name = "txn-4r4w-serializable", .title = "transaction, 4 reads 4 writes, serializable", .kind = BENCH_READ_WRITE_TXN,
       .mode = BENCH_SERIALIZABLE, .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE, .writes = true },
     { .name = "txn-4r4w-zipf", .title = "transaction, 4 reads 4 writes, Zipf .99", .kind = BENCH_READ_WRITE_TXN,
       .mode = BENCH_READ_WRITE, .needs = BENCH_CAN_TRANSACT, .zipf = true, .writes = true },
-    { .name = "txn-4r4w-zipf-serializable", .title = "same, serializable", .kind = BENCH_READ_WRITE_TXN,
+    { .name = "txn-4r4w-zipf-serializable", .title = "transaction, 4 reads 4 writes, Zipf .99, serializable", .kind = BENCH_READ_WRITE_TXN,
       .mode = BENCH_SERIALIZABLE, .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE, .zipf = true, .writes = true },
     { .name = "counter", .title = "one hot counter, read-modify-write", .kind = BENCH_COUNTER, .mode = BENCH_READ_WRITE,
       .needs = BENCH_CAN_TRANSACT, .writes = true },
@@ -100,7 +100,7 @@ struct worker {
     struct run *run;
     void *thread;                   /* The engine's. */
     unsigned number;
-    struct bench_random random;
+    struct torci_random random;
     uint64_t operations, attempts, commits, busy, wrong, faults;
     uint64_t inserted;              /* Keys this thread has inserted. */
     uint64_t start_ns, end_ns;
@@ -109,7 +109,7 @@ struct worker {
     uint8_t value[BENCH_VALUE_SIZE_MAX];
     uint8_t copy[BENCH_VALUE_SIZE_MAX];
     uint8_t noise[NOISE_OFFSETS + BENCH_VALUE_SIZE_MAX];
-    struct bench_histogram latency;
+    struct torci_histogram latency;
     pthread_t handle;
     _Alignas(BENCH_CACHE_LINE) _Atomic(uint64_t) published;     /* Operations so far. */
 };
@@ -137,7 +137,7 @@ draw_id(struct worker *worker)
     struct bench_session *session = worker->run->session;
 
     return worker->run->workload->zipf ? bench_zipf_next(session->zipf, &worker->random)
-                                       : bench_random_below(&worker->random, session->spec.keys);
+                                       : torci_random_below(&worker->random, session->spec.keys);
 }
 
 static struct bench_value
@@ -177,7 +177,7 @@ static void
 pause_before(struct worker *worker, unsigned attempt)
 {
     uint64_t limit = attempt < 10 ? (uint64_t)PAUSE_FIRST_NS << attempt : PAUSE_MAX_NS;
-    uint64_t pause = bench_random_below(&worker->random, limit < PAUSE_MAX_NS ? limit : PAUSE_MAX_NS);
+    uint64_t pause = torci_random_below(&worker->random, limit < PAUSE_MAX_NS ? limit : PAUSE_MAX_NS);
 
     if (pause >= PAUSE_SPIN_NS) {
         struct timespec duration = { .tv_nsec = (long)pause };
@@ -227,7 +227,7 @@ put_id(struct worker *worker, uint64_t id)
     uint8_t key[BENCH_KEY_SIZE];
 
     bench_key(key, id);
-    return put_one(worker, key, make_value(worker, id, bench_random_next(&worker->random)));
+    return put_one(worker, key, make_value(worker, id, torci_random_next(&worker->random)));
 }
 
 static enum bench_outcome
@@ -312,7 +312,7 @@ read_write_body(void *thread, void *context)
     for (unsigned i = 0; i < 4 && outcome == BENCH_OK; i++)
         outcome = read_in(worker, thread, worker->ids[i], &value);
     for (unsigned i = 4; i < 8 && outcome == BENCH_OK; i++)
-        outcome = write_in(worker, thread, worker->ids[i], bench_random_next(&worker->random));
+        outcome = write_in(worker, thread, worker->ids[i], torci_random_next(&worker->random));
     return outcome;
 }
 
@@ -422,7 +422,7 @@ static uint64_t
 step_mix(struct worker *worker)
 {
     const struct bench_workload *workload = worker->run->workload;
-    uint64_t draw = bench_random_below(&worker->random, 100);
+    uint64_t draw = torci_random_below(&worker->random, 100);
     uint8_t key[BENCH_KEY_SIZE];
 
     if (draw < workload->mix.read) {
@@ -445,7 +445,7 @@ step_mix(struct worker *worker)
         return transact(worker, modify_body);
     }
     bench_key(key, draw_id(worker));
-    (void)scan_from(worker, key, 1 + bench_random_below(&worker->random, BENCH_SCAN_ENTRIES));
+    (void)scan_from(worker, key, 1 + torci_random_below(&worker->random, BENCH_SCAN_ENTRIES));
     return 1;
 }
 
@@ -518,7 +518,7 @@ load_body(void *thread, void *context)
         uint64_t index = own_insert_id(worker, worker->inserted + i);
 
         if (index < session->spec.keys)
-            outcome = write_in(worker, thread, session->order[index], bench_random_next(&worker->random));
+            outcome = write_in(worker, thread, session->order[index], torci_random_next(&worker->random));
     }
     return outcome;
 }
@@ -538,7 +538,7 @@ step_load(struct worker *worker)
         uint8_t key[BENCH_KEY_SIZE];
 
         bench_key_ascending(key, index);
-        done = put_one(worker, key, make_value(worker, index, bench_random_next(&worker->random)));
+        done = put_one(worker, key, make_value(worker, index, torci_random_next(&worker->random)));
     } else {
         done = put_id(worker, session->order[index]);
     }
@@ -550,7 +550,7 @@ static uint64_t
 step_update_hot(struct worker *worker)
 {
     uint64_t keys = worker->run->session->spec.keys;
-    uint64_t done = put_id(worker, bench_random_below(&worker->random, keys < BENCH_HOT_KEYS ? keys : BENCH_HOT_KEYS));
+    uint64_t done = put_id(worker, torci_random_below(&worker->random, keys < BENCH_HOT_KEYS ? keys : BENCH_HOT_KEYS));
 
     /* Relaxed: owner thread only writes; read for a plot. */
     atomic_store_explicit(&worker->published, worker->operations + done, memory_order_relaxed);
@@ -605,7 +605,7 @@ worker_main(void *context)
 
             done = run->step(worker);
             if (done != 0)
-                bench_histogram_record(&worker->latency, bench_now_ns() - before);
+                torci_histogram_record(&worker->latency, bench_now_ns() - before);
         } else {
             done = run->step(worker);
         }
@@ -629,9 +629,9 @@ worker_create(struct run *run, unsigned number)
     memset(worker, 0, sizeof *worker);
     worker->run = run;
     worker->number = number;
-    bench_random_seed(&worker->random, run->seed + number * 1000003u);
+    worker->random = torci_random_seed(run->seed + number * 1000003u);
     for (size_t i = 0; i + 8 <= sizeof worker->noise; i += 8)
-        bench_store64(worker->noise + i, bench_random_next(&worker->random));
+        bench_store64(worker->noise + i, torci_random_next(&worker->random));
     return worker;
 }
 
@@ -689,7 +689,7 @@ add_up(struct run *run, struct worker **workers, struct bench_result *result)
         result->busy += worker->busy;
         result->wrong += worker->wrong;
         result->faults += worker->faults;
-        bench_histogram_merge(&result->latency, &worker->latency);
+        torci_histogram_merge(&result->latency, &worker->latency);
     }
     result->wall_s = (double)(last - first) / 1e9;
     if (run->workload->mix.insert != 0)
@@ -750,23 +750,29 @@ struct long_reader {
     struct worker *worker;
     bool open;
     unsigned keys;
+    unsigned next;                  /* Key to look at. */
+    uint64_t budget_ns;             /* For one look. */
     uint64_t generations[BENCH_HOT_KEYS];
 };
 
-/* Read all hot keys; the first time remember them, later they must be the same. */
+/* Read the hot keys; the first time all of them, to remember them. Later they must be the same, and as many are read as
+ * the budget allows: in some engines a read behind many updates takes long. */
 static void
 look_again(struct long_reader *reader, bool first)
 {
     struct worker *worker = reader->worker;
+    uint64_t end = bench_now_ns() + reader->budget_ns;
 
-    for (unsigned i = 0; i < reader->keys; i++) {
+    for (unsigned i = 0; i < reader->keys && (first || bench_now_ns() < end); i++) {
+        unsigned id = reader->next;
         struct bench_value value = { NULL, 0 };
 
-        if (read_in(worker, worker->thread, i, &value) != BENCH_OK)
+        reader->next = (id + 1) % reader->keys;
+        if (read_in(worker, worker->thread, id, &value) != BENCH_OK)
             continue;
         if (first)
-            reader->generations[i] = bench_load64(value.data + 8);
-        else if (reader->generations[i] != bench_load64(value.data + 8))
+            reader->generations[id] = bench_load64(value.data + 8);
+        else if (reader->generations[id] != bench_load64(value.data + 8))
             worker->wrong++;
     }
 }
@@ -809,6 +815,7 @@ supervise_long_reader(struct run *run, struct worker **workers, double seconds, 
     uint64_t before = published_operations(run, workers);
 
     reader.keys = session->spec.keys < BENCH_HOT_KEYS ? (unsigned)session->spec.keys : (unsigned)BENCH_HOT_KEYS;
+    reader.budget_ns = (uint64_t)(seconds * 1e9 / BENCH_POINTS / 10);
     reader.worker->thread = run->engine->thread_begin(session->store);
     result->reader_begins = BENCH_POINTS / 4;
     result->reader_ends = BENCH_POINTS - BENCH_POINTS / 4;

@@ -4,8 +4,8 @@
 #define BENCH_WORKLOAD_H
 
 #include "bench.h"
-#include "histogram.h"
-#include "random.h"
+#include "base/histogram.h"
+#include "zipf.h"
 
 enum bench_kind {
     BENCH_BEGIN_END,        /* A read-only transaction that does nothing. */
@@ -74,7 +74,7 @@ struct bench_result {
     uint64_t faults;                /* Operations that failed: must be 0. */
     double wall_s;
     double cpu_s;                   /* All threads of the engine's process, background ones included. */
-    struct bench_histogram latency;
+    struct torci_histogram latency;
     uint64_t records;               /* BENCH_MEMORY. */
     uint64_t resident_bytes;        /* BENCH_MEMORY: growth. */
     uint64_t accounted_bytes;       /* BENCH_MEMORY. */

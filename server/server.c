@@ -142,6 +142,29 @@ torcd_server_sum(const struct torcd_server *server, size_t counter_offset)
     return sum;
 }
 
+/* The counter at an offset that is a multiple of its size. */
+static atomic_uint_fast64_t *
+zero_at(const struct torcd_server *server, size_t counter_offset)
+{
+    return (atomic_uint_fast64_t *)(uintptr_t)((const char *)&server->zero + counter_offset);
+}
+
+uint64_t
+torcd_server_sum_since_reset(const struct torcd_server *server, size_t counter_offset)
+{
+    /* Relaxed: a counter. */
+    return torcd_server_sum(server, counter_offset)
+           - atomic_load_explicit(zero_at(server, counter_offset), memory_order_relaxed);
+}
+
+void
+torcd_server_reset_counters(struct torcd_server *server)
+{
+    /* Relaxed: counters. */
+    for (size_t offset = 0; offset < sizeof server->zero; offset += sizeof(atomic_uint_fast64_t))
+        atomic_store_explicit(zero_at(server, offset), torcd_server_sum(server, offset), memory_order_relaxed);
+}
+
 void
 torcd_worker_latency(struct torcd_worker *worker, uint64_t ns)
 {

@@ -32,26 +32,8 @@ struct torcd_callbacks {
     void *context;
 };
 
-struct torcd_server {
-    struct torc_mvcc *store;
-    struct torcd_cursors *cursors;
-    struct torcd_callbacks callbacks;
-    const struct torcd_command *commands[TORCD_COMMAND_SLOTS];
-    struct torcd_worker **workers;
-    unsigned workers_count;
-    char run_id[41];
-    char binds[256];                                        /* As CONFIG GET bind tells it. */
-    uint64_t started_ns;
-    atomic_uint_fast64_t settings[TORCD_SETTINGS];
-    atomic_uint_fast64_t clients;                           /* Connected now. */
-    atomic_uint_fast64_t clients_accepted;
-    atomic_uint_fast64_t clients_refused;                   /* By maxclients. */
-    atomic_uint_fast64_t next_client;
-    atomic_uint_fast64_t collected_ns;                      /* When a full store was last asked to free what it can. */
-};
-
 /* Written by the worker's thread only (a plain add, no read-modify-write), read by any. CONFIG RESETSTAT takes a copy
- * as the new zero instead of clearing them. */
+ * as the new zero instead of clearing them, which only their writer could do. */
 struct torcd_counters {
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t errors;
@@ -65,6 +47,25 @@ struct torcd_counters {
     atomic_uint_fast64_t calls[TORCD_COMMANDS_MAX];
     atomic_uint_fast64_t nanoseconds[TORCD_COMMANDS_MAX];
     atomic_uint_fast64_t latency[TORCD_LATENCY_BUCKETS];
+};
+
+struct torcd_server {
+    struct torc_mvcc *store;
+    struct torcd_cursors *cursors;
+    struct torcd_callbacks callbacks;
+    const struct torcd_command *commands[TORCD_COMMAND_SLOTS];
+    struct torcd_worker **workers;
+    unsigned workers_count;
+    struct torcd_counters zero;                             /* What CONFIG RESETSTAT counts from. */
+    char run_id[41];
+    char binds[256];                                        /* As CONFIG GET bind tells it. */
+    uint64_t started_ns;
+    atomic_uint_fast64_t settings[TORCD_SETTINGS];
+    atomic_uint_fast64_t clients;                           /* Connected now. */
+    atomic_uint_fast64_t clients_accepted;
+    atomic_uint_fast64_t clients_refused;                   /* By maxclients. */
+    atomic_uint_fast64_t next_client;
+    atomic_uint_fast64_t collected_ns;                      /* When a full store was last asked to free what it can. */
 };
 
 struct torcd_worker {
@@ -109,8 +110,12 @@ void torcd_server_destroy(struct torcd_server *server);
 /* Keys of a database: exact when no write runs. */
 uint64_t torcd_server_keys(const struct torcd_server *server, unsigned database);
 
-/* The sum over all workers of the counter at this offset in struct torcd_counters. */
+/* The sum over all workers of the counter at this offset in struct torcd_counters; the second one, since RESETSTAT. */
 uint64_t torcd_server_sum(const struct torcd_server *server, size_t counter_offset);
+uint64_t torcd_server_sum_since_reset(const struct torcd_server *server, size_t counter_offset);
+
+/* Let torcd_server_sum_since_reset() begin at 0 again. */
+void torcd_server_reset_counters(struct torcd_server *server);
 
 /* Note that a command took `ns`. */
 void torcd_worker_latency(struct torcd_worker *worker, uint64_t ns);

@@ -8,16 +8,16 @@
 #include "base/assert.h"
 
 bool
-torct_history_init(struct torct_history *history, unsigned thread, uint32_t txn_capacity, uint32_t op_capacity)
+torct_history_init(struct torct_history *history, unsigned thread, uint32_t entry_capacity, uint32_t op_capacity)
 {
     memset(history, 0, sizeof(*history));
-    history->txns = malloc(txn_capacity * sizeof(*history->txns));
+    history->entries = malloc(entry_capacity * sizeof(*history->entries));
     history->ops = malloc(op_capacity * sizeof(*history->ops));
-    if (history->txns == NULL || history->ops == NULL) {
+    if (history->entries == NULL || history->ops == NULL) {
         torct_history_fini(history);
         return false;
     }
-    history->txn_capacity = txn_capacity;
+    history->entry_capacity = entry_capacity;
     history->op_capacity = op_capacity;
     history->id_prefix = (uint64_t)(thread + 1) << TORCT_ID_THREAD_SHIFT;
     history->id_first = 1;
@@ -28,7 +28,7 @@ torct_history_init(struct torct_history *history, unsigned thread, uint32_t txn_
 void
 torct_history_fini(struct torct_history *history)
 {
-    free(history->txns);
+    free(history->entries);
     free(history->ops);
     memset(history, 0, sizeof(*history));
 }
@@ -36,15 +36,15 @@ torct_history_fini(struct torct_history *history)
 void
 torct_history_clear(struct torct_history *history)
 {
-    history->txn_count = 0;
+    history->entry_count = 0;
     history->op_count = 0;
     history->id_first = history->id_next;
 }
 
 bool
-torct_history_fits(const struct torct_history *history, uint32_t txns, uint32_t ops)
+torct_history_fits(const struct torct_history *history, uint32_t entries, uint32_t ops)
 {
-    return history->txn_capacity - history->txn_count >= txns && history->op_capacity - history->op_count >= ops;
+    return history->entry_capacity - history->entry_count >= entries && history->op_capacity - history->op_count >= ops;
 }
 
 uint64_t
@@ -53,31 +53,31 @@ torct_history_new_id(struct torct_history *history)
     return history->id_prefix | history->id_next++;
 }
 
-struct torct_txn *
+struct torct_entry *
 torct_history_begin(struct torct_history *history)
 {
-    struct torct_txn *txn = &history->txns[history->txn_count];
+    struct torct_entry *entry = &history->entries[history->entry_count];
 
-    torc_assert(history->txn_count < history->txn_capacity);
-    memset(txn, 0, sizeof(*txn));
-    txn->first_op = history->op_count;
-    txn->conflict_key = TORCT_KEY_NONE;
-    history->txn_count++;
-    return txn;
+    torc_assert(history->entry_count < history->entry_capacity);
+    memset(entry, 0, sizeof(*entry));
+    entry->first_op = history->op_count;
+    entry->conflict_key = TORCT_KEY_NONE;
+    history->entry_count++;
+    return entry;
 }
 
 struct torct_op *
 torct_history_add(struct torct_history *history, enum torct_op_kind kind, uint32_t key, uint64_t id)
 {
-    struct torct_txn *txn = &history->txns[history->txn_count - 1];
+    struct torct_entry *entry = &history->entries[history->entry_count - 1];
     struct torct_op *op = &history->ops[history->op_count];
 
-    torc_assert(history->txn_count > 0 && history->op_count < history->op_capacity);
-    torc_assert(txn->first_op + txn->ops == history->op_count);
+    torc_assert(history->entry_count > 0 && history->op_count < history->op_capacity);
+    torc_assert(entry->first_op + entry->ops == history->op_count);
     op->kind = kind;
     op->key = key;
     op->id = id;
     history->op_count++;
-    txn->ops++;
+    entry->ops++;
     return op;
 }

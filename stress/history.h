@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* stress/history: what one thread did to a store, in its own words, for the checkers.
  *
- *   txns  [ 0 | 1 | 2 | ... ]        one entry for each transaction attempt or autocommit step, in time order
- *           |   |
- *   ops   [ r w | s e e e | ... ]    what it did, in order
+ *   entries [ 0 | 1 | 2 | ... ]        one entry for each transaction attempt or autocommit step, in time order
+ *             |   |
+ *   ops     [ r w | s e e e | ... ]    what it did, in order
  *
  * One history per thread and no word shared between threads: a shared counter would order the threads and hide bugs.
  * Moments are CLOCK_MONOTONIC, called before a call and returned after it; stamps are the store's own.
@@ -29,9 +29,9 @@ enum torct_op_kind {
     TORCT_OP_FOUND,         /* `key` had some value. */
     TORCT_OP_WRITE,         /* `key` was given the value `id`; absent: it was deleted. */
     TORCT_OP_LOCK,          /* get_for_update: as a read of `id`, and a write of what was there. */
-    TORCT_OP_SCAN,          /* Ascending over keys [key, id), exactly; the entries found follow. */
+    TORCT_OP_SCAN,          /* Ascending over keys [key, id), exactly; the items found follow. */
     TORCT_OP_SCAN_REVERSE,
-    TORCT_OP_ENTRY,         /* `key` with `id`, in a scan. */
+    TORCT_OP_ITEM,          /* `key` with `id`, in a scan. */
     TORCT_OP_REFUSED,       /* A write of `key` was refused: somebody had committed it since. */
 };
 
@@ -48,7 +48,7 @@ enum torct_outcome {
     TORCT_REFUSED,          /* By a limit. */
 };
 
-struct torct_txn {
+struct torct_entry {
     uint64_t snapshot;
     uint64_t stamp;         /* Of its commit; 0: it wrote nothing. */
     uint64_t begin_called;  /* Moments. For autocommit all four are the step's own. */
@@ -65,9 +65,9 @@ struct torct_txn {
 };
 
 struct torct_history {
-    struct torct_txn *txns;
+    struct torct_entry *entries;
     struct torct_op *ops;
-    uint32_t txn_count, txn_capacity;
+    uint32_t entry_count, entry_capacity;
     uint32_t op_count, op_capacity;
     uint64_t id_prefix;     /* Of the ids this thread writes. */
     uint64_t id_first;      /* The number of the first id since the last clear. */
@@ -75,20 +75,20 @@ struct torct_history {
 };
 
 /* False: no memory. `thread` from 0. */
-bool torct_history_init(struct torct_history *history, unsigned thread, uint32_t txn_capacity, uint32_t op_capacity);
+bool torct_history_init(struct torct_history *history, unsigned thread, uint32_t entry_capacity, uint32_t op_capacity);
 void torct_history_fini(struct torct_history *history);
 
-/* Forget transactions, go on with the ids. */
+/* Forget the entries, go on with the ids. */
 void torct_history_clear(struct torct_history *history);
 
-/* Whether `txns` more transactions with `ops` more operations fit. The caller looks before it begins. */
-bool torct_history_fits(const struct torct_history *history, uint32_t txns, uint32_t ops);
+/* Whether `entries` more entries with `ops` more operations fit. The caller looks before it begins. */
+bool torct_history_fits(const struct torct_history *history, uint32_t entries, uint32_t ops);
 
 /* An id that no value has had. */
 uint64_t torct_history_new_id(struct torct_history *history);
 
 /* Begin an entry, zeroed but for its place; operations are added to the entry begun last. */
-struct torct_txn *torct_history_begin(struct torct_history *history);
+struct torct_entry *torct_history_begin(struct torct_history *history);
 
 /* Add an operation. Returns it, to be amended: a scan learns its bounds at its end. */
 struct torct_op *torct_history_add(struct torct_history *history, enum torct_op_kind kind, uint32_t key, uint64_t id);

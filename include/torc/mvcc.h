@@ -245,7 +245,7 @@ struct torc_mvcc_stats {
     uint64_t watermark;            /* No open transaction reads below this stamp. */
 };
 
-/* Read the counters. Threads: any. Progress: wait-free in the number of threads. Counters of running threads may lag. */
+/* Read the counters; those of running threads may lag. Threads: any. Progress: wait-free in the number of threads. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_stats(struct torc_mvcc *store, struct torc_mvcc_stats *stats);
 

@@ -18,6 +18,7 @@
 
 #include "base/assert.h"
 #include "base/epoch.h"
+#include "base/explorer.h"
 
 /* A shard's delta at which it settles: large enough that `settled` is written rarely. */
 #define BATCH_BYTES_MAX (UINT64_C(16) * 1024)
@@ -44,12 +45,13 @@ static void *
 obtain(struct torci_heap *heap, size_t size, bool zeroed)
 {
     /* calloc() knows which pages are zero already; matters for large tables that fill slowly. */
-    if (zeroed && heap->allocator.allocate == system_allocate)
-        return calloc(1, size);
-
-    void *memory = heap->allocator.allocate(heap->allocator.context, size);
+    bool from_calloc = zeroed && heap->allocator.allocate == system_allocate;
+    void *memory = from_calloc ? calloc(1, size) : heap->allocator.allocate(heap->allocator.context, size);
 
     torc_assert((uintptr_t)memory % TORCI_ALLOC_ALIGNMENT == 0);
+    torci_explorer_allocated(memory, size);
+    if (from_calloc)
+        return memory;
     if (zeroed && memory != NULL)
         memset(memory, 0, size);
     return memory;
@@ -171,6 +173,7 @@ give_back_checked(struct torci_heap *heap, void *memory, size_t size)
 
     header->mark = MARK_FREED;
     memset(memory, FREED, size);
+    torci_explorer_freed(header, sizeof(*header) + size);
     heap->allocator.release(heap->allocator.context, header, sizeof(*header) + size);
 }
 

@@ -49,6 +49,7 @@ struct torci_thread {
                             on is a release/acquire edge: what the last owner wrote is visible to the next. */
     uint32_t nesting;    /* Sections entered. Owner only. */
     uint64_t random;     /* State for torci_thread_random(): back-off, tower heights. Owner only; never 0. */
+    uint64_t last_commit; /* The stamp of its last commit to any store. Owner only. */
     bool registered;
 };
 

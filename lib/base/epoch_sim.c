@@ -29,19 +29,8 @@
 #include <string.h>
 
 #include "base/atomic.h"
-#include "base/fiber.h"
-
-#if defined(TORC_ATOMIC_EXPLORER)
 #include "base/explorer.h"
-#else
-/* Clocks are the explorer's; without it they are nothing. */
-struct torci_clock {
-    char nothing;
-};
-#define torci_explorer_release(clock) ((void)(clock))
-#define torci_explorer_acquire(clock) ((void)(clock))
-#define torci_explorer_join(to, from) ((void)(to), (void)(from))
-#endif
+#include "base/fiber.h"
 
 enum {
     INDEXES = TORCI_FIBER_SLOTS,

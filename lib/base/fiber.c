@@ -26,10 +26,7 @@
 
 #include "base/annotate.h"
 #include "base/assert.h"
-
-#if defined(TORC_ATOMIC_EXPLORER)
 #include "base/explorer.h"
-#endif
 
 #if !defined(__x86_64__) && !defined(__aarch64__)
 #include <ucontext.h>
@@ -39,7 +36,7 @@
 #define CALIBRATION_SEED UINT64_C(0x63616c6962726174)
 
 enum {
-    STACK_BYTES = 256 * 1024,
+    STACK_BYTES = TORCI_FIBER_STACK_BYTES,
     GUARD_BYTES = 64 * 1024,        /* At least a page everywhere. */
     STEPS_MAX_DEFAULT = 100000,
     DEPTH_MAX = 8,
@@ -71,7 +68,9 @@ struct fiber {
 
 /* Slots: fibers, the reclaimer, main. */
 static struct fiber fibers[TORCI_FIBER_SLOTS];
-static unsigned current = TORCI_FIBER_NONE;
+
+struct torci_fiber_running torci_fiber_running = {TORCI_FIBER_NONE, 0};
+#define current torci_fiber_running.number
 
 static const struct torci_run *run;
 static struct torci_run_result *result;
@@ -288,6 +287,7 @@ switch_to(unsigned next, bool leaving)
 
     (void)leaving;
     current = next;
+    torci_fiber_running.stack = (uintptr_t)to->stack;
     start_switch(from, to, leaving);
     swap(from, to);
     finish_switch(from);
@@ -495,9 +495,7 @@ begin_schedule(uint64_t seed, enum torci_strategy strategy)
     seed_of_schedule = seed;
 
     torci_sim_begin(draw(&choices));
-#if defined(TORC_ATOMIC_EXPLORER)
     torci_explorer_begin(draw(&choices));
-#endif
     for (unsigned number = 0; number < run->fibers; number++)
         prepare_fiber(number, RUNNABLE);
     prepare_fiber(TORCI_FIBER_RECLAIMER, IDLE);
@@ -558,12 +556,6 @@ torci_fiber_random(void)
     return draw(&bodies);
 }
 
-unsigned
-torci_fiber_current(void)
-{
-    return current;
-}
-
 /* ---- Death ---------------------------------------------------------------------------------------------------- */
 
 static const int fatal_signals[FATAL_SIGNALS] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
@@ -618,6 +610,9 @@ stop_watching(void)
     for (unsigned i = 0; i < FATAL_SIGNALS; i++)
         (void)sigaction(fatal_signals[i], &actions_before[i], NULL);     /* As it was: cannot fail. */
     (void)sigaltstack(&none, NULL);
+#if defined(TORCI_ASAN)
+    __sanitizer_set_death_callback(NULL);
+#endif
 }
 
 /* ---- Runs ----------------------------------------------------------------------------------------------------- */

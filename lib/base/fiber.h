@@ -74,7 +74,19 @@ void torci_fiber_wait(bool (*ready)(void *argument), void *argument);
 
 /* The fiber that runs: 0 .. fibers - 1, TORCI_FIBER_RECLAIMER, or TORCI_FIBER_NONE out of fibers. */
 enum { TORCI_FIBER_RECLAIMER = TORCI_FIBERS_MAX, TORCI_FIBER_NONE = TORCI_FIBERS_MAX + 1, TORCI_FIBER_SLOTS };
-unsigned torci_fiber_current(void);
+enum { TORCI_FIBER_STACK_BYTES = 256 * 1024 };
+
+struct torci_fiber_running {
+    unsigned number;
+    uintptr_t stack;            /* The lowest byte of its stack. */
+};
+extern struct torci_fiber_running torci_fiber_running;      /* Written by the scheduler. */
+
+static inline unsigned
+torci_fiber_current(void)
+{
+    return torci_fiber_running.number;
+}
 
 /* A scheduling point. */
 void torci_fiber_point(void);

@@ -22,8 +22,8 @@ struct fixture {
     _Alignas(TORCI_CACHE_LINE) struct torci_heap heap;
     _Atomic(struct value *) cells[CELLS];
     struct torci_limbo *limbos[FIBERS];
-    unsigned created;
-    unsigned freed;
+    _Atomic(unsigned) created;          /* Relaxed counters. */
+    _Atomic(unsigned) freed;
 };
 
 static struct fixture fixture;
@@ -34,7 +34,7 @@ destroy_value(struct value *value)
     if (value->check != ~value->value)
         torci_fail_here("freed twice");
     value->check = value->value;
-    fixture.freed++;
+    torci_fetch_add(&fixture.freed, 1, memory_order_relaxed);
     torci_free(&fixture.heap, value, sizeof(*value));
 }
 
@@ -52,7 +52,7 @@ create_value(uint64_t number)
     struct value *value = torci_alloc(&fixture.heap, sizeof(*value));
 
     *value = (struct value){number, ~number};
-    fixture.created++;
+    torci_fetch_add(&fixture.created, 1, memory_order_relaxed);
     return value;
 }
 
@@ -61,8 +61,8 @@ create(void *context)
 {
     (void)context;
     torci_heap_init(&fixture.heap, NULL, 0);
-    fixture.created = 0;
-    fixture.freed = 0;
+    torci_init(&fixture.created, 0);
+    torci_init(&fixture.freed, 0);
     for (unsigned i = 0; i < CELLS; i++)
         torci_init(&fixture.cells[i], create_value(i));
     for (unsigned i = 0; i < FIBERS; i++)
@@ -109,7 +109,8 @@ everything_is_accounted_for(void *context)
                 return false;
         }
     }
-    unsigned left = fixture.created - fixture.freed;
+    unsigned left = torci_load(&fixture.created, memory_order_relaxed)
+                  - torci_load(&fixture.freed, memory_order_relaxed);
 
     return frozen == 0 ? left == CELLS : left >= CELLS;
 }

@@ -157,6 +157,18 @@ Test(limbo, flushing_loses_the_rest_of_the_open_bag_only)
     cr_expect_geq(torci_limbo_room(limbo), (size_t)50);
 }
 
+Test(limbo, has_the_room_it_says_after_a_flush)
+{
+    for (unsigned round = 0; round < 20; round++) {
+        cr_assert_eq(torci_limbo_reserve(limbo, 10), TORC_OK);
+        add(round, 16, 0);
+        torci_limbo_flush(limbo);
+        for (size_t room = torci_limbo_room(limbo); room > 0; room--)
+            add(room, 16, 0);
+        cr_expect_eq(torci_limbo_room(limbo), (size_t)0);
+    }
+}
+
 /* Frees, and retires one more object until none is left: as freeing a record retires its last version. */
 struct chain {
     struct torci_limbo *limbo;

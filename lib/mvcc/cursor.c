@@ -9,8 +9,8 @@
  *   I1  Only pairs whose version is live in the snapshot are kept: their records and versions cannot be freed before
  *       the transaction ends (txn.h I2), so nothing is held between calls but pointers.
  *   I2  A section lasts for at most EXAMINED_MAX records, dead ones included; the place to go on from is a key.
- *   I3  A serializable scan notes each pair when it is passed, not when it is fetched: what the user has not seen is not
- *       validated.
+ *   I3  A serializable scan notes each pair when it is passed, not when it is fetched: what the user has not seen is
+ *       not validated.
  * Reclaim  A cursor struct belongs to its transaction struct and is used again; so a finished cursor can be told. */
 #include "base/assert.h"
 #include "base/status.h"
@@ -175,7 +175,8 @@ open_cursor(struct torc_txn *txn, const struct torc_scan_options *options, struc
     cursor->pair_next = cursor->pair_count = 0;
     status = set_bounds(cursor, options);
     if (status == TORC_OK && torci_txn_notes_reads(txn))
-        status = torci_read_set_range(&txn->reads, &txn->store->heap, cursor->from, cursor->to, cursor->descending, &cursor->range);
+        status = torci_read_set_range(&txn->reads, &txn->store->heap, cursor->from, cursor->to, cursor->descending,
+                                      &cursor->range);
     if (status != TORC_OK) {
         close_cursor(cursor);
         return status;

@@ -6,7 +6,7 @@
  * Invariants   I1  a record that is reachable in the tree and not frozen is reachable by hash
  *              I2  a record is put into the tree only by who found it by hash or inserted it in the same section, so
  *                  nobody can begin to do so once remove() has returned true
- * Ordering     A1 torci_index_order(), flags -> with R4 of index_tree.c: the record is in the tree */
+ * Ordering     index_tree.c R4 -> A1 torci_index_order(): the record is in the tree */
 #include "mvcc/index.h"
 
 #include "base/assert.h"

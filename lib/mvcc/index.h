@@ -41,33 +41,36 @@ struct torci_index *torci_index_create(struct torci_heap *heap, uint64_t expecte
 void torci_index_destroy(struct torci_index *index);
 
 /* Exclusive: hand every record to `take`, in no order, and leave the index empty of them. */
-void torci_index_drain(struct torci_index *index, void (*take)(void *context, struct torci_record *record), void *context);
+void torci_index_drain(struct torci_index *index, void (*take)(void *context, struct torci_record *record),
+                       void *context);
 
 /* The `order` word of a key: seeded XXH3, low bit 1 (its topmost bits choose the bucket). Pure. */
 uint64_t torci_index_order_word(const struct torci_index *index, struct torc_slice key);
 
-/* The record of `key`, or NULL. `order` is torci_index_order_word(key). Lock-free, writes nothing shared on the common path.
- * A frozen record may be returned: the caller looks at its head. */
+/* The record of `key`, or NULL. `order` is torci_index_order_word(key). Lock-free, writes nothing shared on the common
+ * path. A frozen record may be returned: the caller looks at its head. */
 struct torci_record *torci_index_find(struct torci_index *index, struct torci_epoch_guard guard, struct torc_slice key,
                                       uint64_t order);
 
 /* Publish `record` (order, key, head, flags set; private until now) under its key by hash. Lock-free.
- * TORC_EXISTS: another record (perhaps frozen) stands there: `*existing`; ours is untouched. TORC_NO_MEMORY: unchanged. */
+ * TORC_EXISTS: another record (perhaps frozen) stands there: `*existing`; ours is still the caller's.
+ * TORC_NO_MEMORY: unchanged. */
 TORC_MUST_CHECK enum torc_status
 torci_index_insert(struct torci_index *index, struct torci_epoch_guard guard, struct torci_limbo *limbo,
                    struct torci_record *record, struct torci_record **existing);
 
 /* Make sure that `record`, found by hash or inserted in this section, is in the ordered index: sets
- * TORCI_RECORD_ORDERED. One relaxed-cost acquire load when it is. If the record is found frozen afterwards, it is taken
- * out again. A frozen record of the same key that stands in its place is taken out first. Lock-free.
- * TORC_NO_MEMORY: not inserted (call again). */
+ * TORCI_RECORD_ORDERED. One acquire load when it is. A frozen record is not put in, and one that freezes while this
+ * runs is in or not; its remover takes it out for good. A frozen record of the same key that stands in its place makes
+ * way for it. Lock-free. TORC_NO_MEMORY: not inserted (call again). */
 TORC_MUST_CHECK enum torc_status
 torci_index_order(struct torci_index *index, struct torci_epoch_guard guard, struct torci_limbo *limbo,
                   struct torci_record *record);
 
-/* Take a frozen record out of the ordered index and then out of the hash index, helping or being helped. True for exactly
- * one caller per record: that one retires it. False with `*status` TORC_NO_MEMORY: could not finish; somebody has to call
- * again (the record stays frozen and harmless). Lock-free. */
+/* Take a frozen record out of the ordered index and then out of the hash index, helping or being helped. True for
+ * exactly one caller per record: that one retires it, and nobody who enters a section from here on can meet it. False
+ * with `*status` TORC_NO_MEMORY: could not finish; somebody has to call again (the record stays frozen and harmless).
+ * Lock-free. */
 bool torci_index_remove(struct torci_index *index, struct torci_epoch_guard guard, struct torci_limbo *limbo,
                         struct torci_record *record, enum torc_status *status);
 
@@ -90,7 +93,8 @@ void torci_index_seek(struct torci_index *index, struct torci_epoch_guard guard,
                       bool descending, struct torci_batch *batch);
 
 /* The batch after `batch`, in the same section. Never repeats a key, never goes back. */
-void torci_index_next(struct torci_index *index, struct torci_epoch_guard guard, bool descending, struct torci_batch *batch);
+void torci_index_next(struct torci_index *index, struct torci_epoch_guard guard, bool descending,
+                      struct torci_batch *batch);
 
 /* Figures (approximate while threads run). */
 struct torci_index_stats {

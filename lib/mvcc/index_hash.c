@@ -294,10 +294,17 @@ torci_hash_index_init(struct torci_hash_index *hash, struct torci_heap *heap, ui
 void
 torci_hash_index_fini(struct torci_hash_index *hash)
 {
-    /* Relaxed, here and in drain: exclusive. */
-    for (uint32_t i = 0; i < TORCI_HASH_SEGMENTS_MAX; i++)
-        torci_free(hash->heap, torci_load(&hash->segments[i], memory_order_relaxed),
-                   sizeof(struct torci_hash_node) << (hash->first_bits + (i > 0 ? i - 1 : 0)));
+    size_t bytes = sizeof(struct torci_hash_node) << hash->first_bits;
+
+    /* Relaxed, here and in drain: exclusive. There may be one segment more than `bits` says. */
+    for (uint32_t i = 0; i < TORCI_HASH_SEGMENTS_MAX; i++) {
+        struct torci_hash_node *heads = torci_load(&hash->segments[i], memory_order_relaxed);
+
+        if (heads == NULL)
+            break;
+        torci_free(hash->heap, heads, bytes);
+        bytes <<= i > 0;
+    }
 }
 
 void

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/index_testing: what the tests of the indexes share: records, limbos, keys that are hard to sort. Never installed. */
+/* mvcc/index_testing: what the tests of the indexes share: records, limbos, keys hard to sort. Not installed. */
 #ifndef TORCT_INDEX_TESTING_H
 #define TORCT_INDEX_TESTING_H
 

@@ -35,14 +35,16 @@
  *                  remover then finds it there, or changes the leaf once more so that this insert's CAS fails
  * Ordering     R1 CAS of an anchor's content -> A1 content_of(): the content, its entries, a new anchor, its record
  *              R2 CAS of `root`              -> A2 find(): the new top anchor and its content
- *              R3 exchange of `state`        -> A3 the other exchange: the hint is in (to its remover), or the anchor is
- *                                               unlinked (to its splitter)
+ *              R3 exchange of `state`        -> A3 the other exchange: the hint is in (to its remover), or the anchor
+ *                                               is unlinked (to its splitter)
+ *              R4 ORDERED set in `flags`     -> A4 torci_tree_index_remove(): that the record was in, so who took it
+ *                                               out did so after it froze
  *              R1 and A1 are seq_cst: a transaction inserts before it reads the clock, a snapshot reads the clock
  *              before it looks here; the single order makes one see the other.
  *              Of I7: insert loads the content (A1), then the record's head; remove (its caller has frozen the head)
  *              changes the content (R1). Either A1 reads R1 or later, and the head is seen frozen, or the CAS fails.
- * Progress     Lock-free, all of it. A failed CAS means that another operation changed this anchor. A search goes left at
- *              most once per dead anchor it meets, right at most once per split.
+ * Progress     Lock-free, all of it. A failed CAS means that another operation changed this anchor. A search goes left
+ *              at most once per dead anchor it meets, right at most once per split.
  * Reclamation  Contents and anchors through the limbo, once unlinked and (anchors) once their hint is gone. What a
  *              removal will need (three contents, room in the limbo) is allocated before the anchor is killed: from
  *              then on it cannot fail.
@@ -217,26 +219,42 @@ edited_count(const struct content *old, const struct edit *edit)
     return old->count - edit->drop + (edit->put != NULL);
 }
 
-/* The entry at `i` after the edit: an index into `old`, or -1 for what is put. */
-static int
-edited_source(const struct edit *edit, unsigned i)
-{
-    if (i < edit->at)
-        return (int)i;
-    if (edit->put == NULL)
-        return (int)(i + edit->drop);
-    return i == edit->at ? -1 : (int)(i - 1 + edit->drop);
-}
-
+/* The pointer at `i` after the edit. */
 static void *
 edited_pointer(const struct content *old, const struct edit *edit, unsigned i)
 {
-    int source = edited_source(edit, i);
+    unsigned put = edit->put != NULL;
 
-    return source < 0 ? edit->put : pointers_of(old)[source];
+    if (i < edit->at)
+        return pointers_of(old)[i];
+    return put && i == edit->at ? edit->put : pointers_of(old)[i - put + edit->drop];
 }
 
-/* Fill `content` with the entries from..to-1 of `old` after the edit, for the range from `anchor`'s low key to `next`. */
+/* Copy the elements from..to-1 of the edited array `old`; `put` is the element that comes. All are of 8 bytes. */
+static void
+edited_copy(void *copy, const void *old, const struct edit *edit, const void *put, unsigned from, unsigned to)
+{
+    unsigned char *end = copy;
+    const unsigned char *source = old;
+    unsigned at = edit->at, comes = edit->put != NULL;
+
+    if (from < at) {
+        unsigned stop = to < at ? to : at;
+
+        memcpy(end, source + from * WORD_SIZE, (stop - from) * WORD_SIZE);
+        end += (stop - from) * WORD_SIZE;
+        from = stop;
+    }
+    if (comes && from == at && from < to) {
+        memcpy(end, put, WORD_SIZE);
+        end += WORD_SIZE;
+        from++;
+    }
+    if (from < to)
+        memcpy(end, source + (from - comes + edit->drop) * WORD_SIZE, (to - from) * WORD_SIZE);
+}
+
+/* Fill `content` with the entries from..to-1 of the edited `old`, for the range from `anchor`'s low key to `next`. */
 static void
 content_fill(struct content *content, const struct torci_tree_anchor *anchor, struct torci_tree_anchor *next,
              const struct content *old, const struct edit *edit, unsigned from, unsigned to)
@@ -250,13 +268,14 @@ content_fill(struct content *content, const struct torci_tree_anchor *anchor, st
     content->skip = skip;
     content->count = (uint8_t)(to - from);
     content->dead = false;
-    for (unsigned i = from; i < to; i++) {
-        int source = edited_source(edit, i);
-        void *pointer = source < 0 ? edit->put : pointers_of(old)[source];
+    edited_copy(pointers_of(content), pointers_of(old), edit, &edit->put, from, to);
+    if (skip == old->skip) {
+        uint64_t word = edit->put == NULL ? 0 : word_of(key_of(anchor->level, edit->put), skip);
 
-        pointers_of(content)[i - from] = pointer;
-        content->words[i - from] = source >= 0 && skip == old->skip ? old->words[source]
-                                                                    : word_of(key_of(anchor->level, pointer), skip);
+        edited_copy(content->words, old->words, edit, &word, from, to);
+    } else {
+        for (unsigned i = 0; i < content->count; i++)
+            content->words[i] = word_of(key_of(anchor->level, pointers_of(content)[i]), skip);
     }
 }
 
@@ -376,8 +395,8 @@ passes(const struct torci_tree_anchor *anchor, const struct content *content, co
     return reaches(probe, low_of(content->next));
 }
 
-/* From `anchor`, whose low key the probe reaches, to the last living one of which that is true. False: `anchor` itself is
- * dead, so that nothing can be said. */
+/* From `anchor`, whose low key the probe reaches, to the last living one of which that is true. False: `anchor` itself
+ * is dead, so that nothing can be said. */
 static bool
 walk_right(struct torci_tree_anchor *anchor, const struct probe *probe, struct place *place)
 {
@@ -548,8 +567,8 @@ take_out_last(struct torci_tree_index *tree, struct torci_limbo *limbo, const st
     return true;
 }
 
-/* Take the entry `pointer` out of `level`. With `spare`, and room for one retire in the limbo, this cannot fail; `spare` is
- * used up or freed. `touch`: if the entry is not there, swing the content where it would be all the same. */
+/* Take the entry `pointer` out of `level`. With `spare`, and room for one retire in the limbo, this cannot fail; the
+ * spare is used up or freed. `touch`: if the entry is not there, swing the content where it would be all the same. */
 static enum torc_status
 take_out(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned level, const void *pointer,
          struct content *spare, bool touch, struct corpse *corpse)
@@ -701,7 +720,7 @@ free:
     return STEP_NO_MEMORY;
 }
 
-/* The low key of the right half that starts with `first`: in a leaf the shortest that tells it from `last` before it. */
+/* The low key of the right half that starts with `first`: in a leaf the shortest that tells it from `last`. */
 static struct torc_slice
 separator(unsigned level, const void *last, const void *first)
 {
@@ -765,14 +784,13 @@ put_in_place(struct torci_tree_index *tree, struct torci_limbo *limbo, const str
 
         if (other == pointer)
             return STEP_PLACED;
-        /* Of two with the same key, one at least is frozen or dead. */
-        if (!is_gone(level, other))
-            return STEP_REFUSED;
+        /* It makes way: of two with the same key, one at least is gone. If that is ours, the next line says so. */
         edit.at = rank - 1;
         edit.drop = 1;
     }
     if (is_gone(level, pointer))        /* I7 */
         return STEP_REFUSED;
+    torc_assert(edit.drop == 0 || is_gone(level, pointers_of(old)[edit.at]));
 
     unsigned count = edited_count(old, &edit);
 
@@ -1081,7 +1099,8 @@ hints_fault(const struct torci_tree_anchor *anchor)
 const char *
 torci_tree_index_fault_exclusive(const struct torci_tree_index *tree)
 {
-    const struct torci_tree_anchor *leftmost = torci_load(&tree->root, memory_order_relaxed);   /* Relaxed: exclusive. */
+    /* Relaxed: exclusive. */
+    const struct torci_tree_anchor *leftmost = torci_load(&tree->root, memory_order_relaxed);
     const char *fault = NULL;
 
     for (;;) {

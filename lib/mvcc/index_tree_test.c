@@ -277,8 +277,8 @@ Test(index_tree, replaces_a_frozen_record_of_the_same_key)
 /* ---- Every allocation failing in turn ---- */
 
 #if defined(TORC_FAULTS)
-/* Do it again with the n-th allocation failing, n = 1, 2 ..., until it succeeds without a failure; if `sticky`, all from
- * the n-th on fail. Between the attempts the tree must be sound. */
+/* Do it again with the n-th allocation failing, n = 1, 2 ..., until it succeeds; if `sticky`, all from the n-th on
+ * fail. Between the attempts the tree must be sound. */
 static void
 insert_with_failures(struct torci_record *record, bool sticky)
 {

@@ -69,7 +69,8 @@ has_descriptor(const struct torci_install *install)
 }
 
 /* Publish a record of our own. With a descriptor it carries our version at once: nothing can become visible before the
- * owner decides. A PENDING version could be stamped by whoever finds it, before scans can: it has to wait for the tree. */
+ * owner decides. A PENDING version could be stamped by whoever finds it, before scans can: it has to wait for the
+ * tree. */
 static enum torc_status
 install_fresh(const struct torci_install *install, struct torci_write *write)
 {
@@ -85,7 +86,8 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
         torci_init(&write->version->stamp, install->stamp);
         torci_init(&write->fresh->head, write->version);
     }
-    status = torci_index_insert(install->store->index, install->guard, install->shard->limbo, write->fresh, &existing); /* R1 */
+    /* R1 */
+    status = torci_index_insert(install->store->index, install->guard, install->shard->limbo, write->fresh, &existing);
     if (status == TORC_EXISTS) {
         write->record = existing;
         return AGAIN;

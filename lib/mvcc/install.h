@@ -11,9 +11,9 @@
  *
  * Ordering   R1 CAS of record.head, publication of a fresh record (index) -> version.h A1. seq_cst, before the
  *            descriptor leaves INSTALLING, or the version PENDING, in S.
- * Progress   Lock-free. A retry means that somebody installed, decided, or was aborted for us. Of transactions that meet,
- *            the highest rank is aborted by no other transaction; a thread that died while INSTALLING is outranked after
- *            as many lost attempts as it had, and aborted. */
+ * Progress   Lock-free. A retry means that somebody installed, decided, or was aborted for us. Of transactions that
+ *            meet, the highest rank is aborted by no other transaction; a thread that died while INSTALLING is
+ *            outranked after as many lost attempts as it had, and aborted. */
 #ifndef TORCI_MVCC_INSTALL_H
 #define TORCI_MVCC_INSTALL_H
 
@@ -40,7 +40,8 @@ enum { TORCI_INSTALL_RETIRES_MAX = 2 * TORCI_INDEX_RETIRES_MAX + 1 };
  * TORC_CONFLICT (noted), TORC_NOT_FOUND, TORC_NO_MEMORY: `installed` tells whether it is on the chain all the same. */
 TORC_MUST_CHECK enum torc_status torci_install(const struct torci_install *install, struct torci_write *write);
 
-/* Take write->version, whose owner is aborted, off the chain again, unless somebody did. Returns whether it was there. */
+/* Take write->version, whose owner is aborted, off the chain again, unless somebody did. Returns whether it was
+ * there. */
 bool torci_uninstall(const struct torci_install *install, struct torci_write *write);
 
 /* A private record for `key` with no version; NULL: no memory. */

@@ -19,7 +19,8 @@
 #include <stdlib.h>
 
 enum {
-    RETIRED_LIMIT_DEFAULT = 256 * 1024 * 1024,  /* A thread that is descheduled inside a call may hold back this much. */
+    /* A thread that is descheduled inside a call may hold back this much. */
+    RETIRED_LIMIT_DEFAULT = 256 * 1024 * 1024,
     EXPECTED_KEYS_DEFAULT = 1024,
     COLLECT_ROUNDS_MAX = 8,                     /* Garbage of garbage: versions, then their record, then index nodes. */
     STEP_BUDGET = 4,                            /* Queue entries that a write of one key works on. */
@@ -44,8 +45,8 @@ static enum torc_status
 check_options(const struct torc_mvcc_options *options)
 {
     if (options->struct_size != sizeof *options)
-        return torci_fail(TORC_INVALID, "struct_size is %zu, not %zu: use torc_mvcc_options_init()", options->struct_size,
-                          sizeof *options);
+        return torci_fail(TORC_INVALID, "struct_size is %zu, not %zu: use torc_mvcc_options_init()",
+                          options->struct_size, sizeof *options);
     if (options->allocator != NULL && (options->allocator->allocate == NULL || options->allocator->release == NULL))
         return torci_fail(TORC_INVALID, "the allocator lacks a function");
     if (options->expected_keys > EXPECTED_KEYS_MAX)
@@ -207,15 +208,19 @@ static enum torc_status
 write_one(struct torci_shard *shard, struct torci_write *write, bool only_live)
 {
     struct torc_mvcc *store = shard->store;
-    struct torci_install install = {
-        .store = store, .shard = shard, .guard = torci_epoch_enter(), .stamp = TORCI_STAMP_PENDING, .only_live = only_live};
+    struct torci_install install = {.store = store,
+                                    .shard = shard,
+                                    .guard = torci_epoch_enter(),
+                                    .stamp = TORCI_STAMP_PENDING,
+                                    .only_live = only_live};
     enum torc_status status = torci_install(&install, write);
 
     if (status == TORC_OK) {
         uint64_t stamp = torci_version_verdict(write->version, &store->clock).stamp;
 
         torci_last_commit_note(stamp);
-        torci_count_signed(&shard->counters.keys, (torci_version_live(write->version) ? 1 : 0) - (write->was_live ? 1 : 0));
+        torci_count_signed(&shard->counters.keys,
+                           (torci_version_live(write->version) ? 1 : 0) - (write->was_live ? 1 : 0));
         torci_count(&shard->counters.commits, 1);
         /* Relaxed: we installed it; a hint only. */
         if (torci_load(&write->version->older, memory_order_relaxed) != NULL || !torci_version_live(write->version))
@@ -467,19 +472,26 @@ write_metrics(struct torci_metrics *metrics, const struct torc_mvcc_stats *stats
 {
     torci_metrics_gauge(metrics, "torc_mvcc_keys", "Keys with a value.", NULL, NULL, stats->keys);
     torci_metrics_gauge(metrics, "torc_mvcc_memory_bytes", "Memory the store holds.", NULL, NULL, stats->memory_bytes);
-    torci_metrics_gauge(metrics, "torc_mvcc_retired_bytes", "Memory waiting for a grace period.", NULL, NULL, stats->retired_bytes);
-    torci_metrics_counter(metrics, "torc_mvcc_versions_created_total", "Versions made.", NULL, NULL, stats->versions_created);
-    torci_metrics_counter(metrics, "torc_mvcc_versions_freed_total", "Versions freed.", NULL, NULL, stats->versions_freed);
+    torci_metrics_gauge(metrics, "torc_mvcc_retired_bytes", "Memory waiting for a grace period.", NULL, NULL,
+                        stats->retired_bytes);
+    torci_metrics_counter(metrics, "torc_mvcc_versions_created_total", "Versions made.", NULL, NULL,
+                          stats->versions_created);
+    torci_metrics_counter(metrics, "torc_mvcc_versions_freed_total", "Versions freed.", NULL, NULL,
+                          stats->versions_freed);
     torci_metrics_counter(metrics, "torc_mvcc_commits_total", "Commits that wrote.", NULL, NULL, stats->commits);
     torci_metrics_counter(metrics, "torc_mvcc_conflicts_total", "Commits refused.", NULL, NULL, stats->conflicts);
-    torci_metrics_counter(metrics, "torc_mvcc_aborts_total", "Transactions aborted by their user.", NULL, NULL, stats->aborts);
-    torci_metrics_counter(metrics, "torc_mvcc_wounds_total", "Transactions aborted by another.", NULL, NULL, stats->wounds);
-    torci_metrics_gauge(metrics, "torc_mvcc_open_transactions", "Transactions open.", NULL, NULL, stats->open_transactions);
+    torci_metrics_counter(metrics, "torc_mvcc_aborts_total", "Transactions aborted by their user.", NULL, NULL,
+                          stats->aborts);
+    torci_metrics_counter(metrics, "torc_mvcc_wounds_total", "Transactions aborted by another.", NULL, NULL,
+                          stats->wounds);
+    torci_metrics_gauge(metrics, "torc_mvcc_open_transactions", "Transactions open.", NULL, NULL,
+                        stats->open_transactions);
     torci_metrics_gauge(metrics, "torc_mvcc_clock", "Newest stamp.", NULL, NULL, stats->clock);
     torci_metrics_gauge(metrics, "torc_mvcc_watermark", "No open snapshot is older.", NULL, NULL, stats->watermark);
     torci_metrics_gauge(metrics, "torc_mvcc_index_buckets", "Buckets of the hash index.", NULL, NULL, index->buckets);
     torci_metrics_gauge(metrics, "torc_mvcc_index_leaves", "Leaves of the ordered index.", NULL, NULL, index->leaves);
-    torci_metrics_gauge(metrics, "torc_mvcc_index_levels", "Levels of the ordered index.", NULL, NULL, index->tree_levels);
+    torci_metrics_gauge(metrics, "torc_mvcc_index_levels", "Levels of the ordered index.", NULL, NULL,
+                        index->tree_levels);
 }
 
 enum torc_status
@@ -502,5 +514,6 @@ torc_mvcc_metrics(struct torc_mvcc *store, char *buffer, size_t capacity, size_t
     torci_metrics_begin(&metrics, buffer, capacity);
     write_metrics(&metrics, &stats, &index);
     *size = torci_metrics_finish(&metrics);
-    return *size < capacity ? TORC_OK : torci_fail(TORC_TOO_LARGE, "%zu bytes of text do not fit into %zu", *size, capacity);
+    return *size < capacity ? TORC_OK
+                            : torci_fail(TORC_TOO_LARGE, "%zu bytes of text do not fit into %zu", *size, capacity);
 }

@@ -33,8 +33,8 @@ copy_slice(struct torci_arena *arena, struct torc_slice *slice)
 }
 
 enum torc_status
-torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap, struct torci_record *record, struct torci_version *version,
-                    struct torc_slice key, uint64_t order)
+torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap, struct torci_record *record,
+                    struct torci_version *version, struct torc_slice key, uint64_t order)
 {
     struct torci_read *read = has_arena(set, heap) ? torci_arena_alloc(set->arena, sizeof *read) : NULL;
 
@@ -107,11 +107,12 @@ torci_read_set_seal(struct torci_read_set *set)
 struct validation {
     struct torci_descriptor *descriptor;
     uint64_t stamp;
-    bool kill;                    /* Settle with other validating transactions; not when only looking for whom to blame. */
+    /* Settle with other validating transactions; not when only looking for whom to blame. */
+    bool kill;
     struct torc_slice spoiled;
 };
 
-/* Another transaction is validating at a stamp <= ours. True: it is out of the way (look again); false: we are to go. */
+/* Another transaction validates at a stamp <= ours. True: it is out of the way (look again); false: we are to go. */
 static bool
 settle(struct validation *validation, struct torci_descriptor *other, uint64_t other_stamp)
 {
@@ -138,7 +139,8 @@ seen_at_stamp(struct validation *validation, struct torci_record *record, struct
     while (version != NULL) {
         struct torci_verdict verdict;
 
-        if (torci_load(&version->stamp, memory_order_acquire) == torci_stamp_descriptor(validation->descriptor)) { /* version.h A3 */
+        /* version.h A3 */
+        if (torci_load(&version->stamp, memory_order_acquire) == torci_stamp_descriptor(validation->descriptor)) {
             version = torci_load(&version->older, memory_order_acquire); /* version.h A4 */
             continue;
         }

@@ -3,8 +3,8 @@
  *
  * Invariants
  *   I1  A transaction that commits at stamp t has read what a reader of stamp t would read, but for its own writes. So
- *       commits are serialized in the order of their stamps, those of one stamp in the order in which they validated, and
- *       read-only transactions where their snapshots stand: none of these needs validation.
+ *       commits are serialized in the order of their stamps, those of one stamp in the order in which they validated,
+ *       and read-only transactions where their snapshots stand: none of these needs validation.
  *   I2  Absence is validated by looking the key up again, a range by walking it again and comparing exactly the
  *       versions seen: no phantom passes, and no change that does not matter refuses.
  *   I3  A version owned by another transaction, met while validating at t:
@@ -14,8 +14,8 @@
  *         COMMITTED(t2)     what counts, if t2 <= t
  *       Without validation, ignoring DECIDING, and ignoring VALIDATING each let an anomaly pass
  *       (txn_fiber_test.c kills these mutants).
- *   I4  A newer version that committed after t refuses too, although order by stamp would allow it: nothing protects the
- *       versions between our snapshot and t, so one that counts may have been pruned from under it.
+ *   I4  A newer version that committed after t refuses too, although order by stamp would allow it: nothing protects
+ *       the versions between our snapshot and t, so one that counts may have been pruned from under it.
  * Helping    A reader whose snapshot is >= t runs the same validation. So the set is immutable once the descriptor has
  *            left INSTALLING, lives in an arena that is retired after the descriptor, and points only to records and
  *            versions that the transaction's snapshot protected while it was VALIDATING. */
@@ -63,9 +63,9 @@ struct torci_read_set {
 };
 
 /* Each returns TORC_NO_MEMORY with the set unchanged, or TORC_OK. */
-TORC_MUST_CHECK enum torc_status
-torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap, struct torci_record *record, struct torci_version *version,
-                    struct torc_slice key, uint64_t order);
+TORC_MUST_CHECK enum torc_status torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap,
+                                                     struct torci_record *record, struct torci_version *version,
+                                                     struct torc_slice key, uint64_t order);
 TORC_MUST_CHECK enum torc_status
 torci_read_set_range(struct torci_read_set *set, struct torci_heap *heap, struct torc_slice from, struct torc_slice to,
                      bool descending, struct torci_range **range);

@@ -251,7 +251,8 @@ retire_chain(struct torci_shard *shard, struct torci_version *first)
     size_t bytes = 0;
 
     /* Relaxed: under PRUNING nobody else changes these links. */
-    for (struct torci_version *version = first; version != NULL; version = torci_load(&version->older, memory_order_relaxed))
+    for (struct torci_version *version = first; version != NULL;
+         version = torci_load(&version->older, memory_order_relaxed))
         bytes += torci_version_bytes(version->size);
     torci_limbo_add(shard->limbo, first, bytes, TORCI_RETIRED_CHAIN);
 }
@@ -286,7 +287,8 @@ prune_below(struct torci_shard *shard, struct torci_version *newest, uint64_t st
             return left;
         }
         if (torci_view_dead(&shard->view, version_stamp, stamp)) {
-            torci_store(&newest->older, torci_load(&version->older, memory_order_relaxed), memory_order_release); /* R1 */
+            /* R1 */
+            torci_store(&newest->older, torci_load(&version->older, memory_order_relaxed), memory_order_release);
             retire_version(shard, version);
             continue;
         }
@@ -299,7 +301,8 @@ prune_below(struct torci_shard *shard, struct torci_version *newest, uint64_t st
 
 /* Freeze a head that holds nothing any snapshot needs, and take the record out. */
 static enum remains
-leave(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record, struct torci_version *head)
+leave(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record,
+      struct torci_version *head)
 {
     if (!room(shard, TORCI_INDEX_RETIRES_MAX + RETIRE_ROOM))
         return LATER;
@@ -450,7 +453,8 @@ refresh_view(struct torci_shard *shard)
 /* ---- Interface ---- */
 
 void
-torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record, uint64_t stamp)
+torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record,
+                    uint64_t stamp)
 {
     if (!room(shard, RETIRE_ROOM))
         return;

@@ -6,19 +6,23 @@
  *   step (a few entries with each commit) <----------------'   prune, remove dead records
  *
  * Invariants
- *   I1  Only the holder of a record's PRUNING bit changes `older` of its published versions, and never cuts off or takes
- *       out the newest committed version. Nobody waits for the bit: who finds it taken goes on and leaves the work noted.
- *   I2  n committed with stamp <= watermark: all below n is dead, cut off as a whole. Else a version is taken out of the
- *       middle if no snapshot lies between its stamp and the next newer one (interval pruning). A version taken out keeps its
- *       `older`: a reader that stands on it walks on; whatever it can reach is freed no earlier than a later grace period.
- *   I3  A record leaves when its head is NULL, or a committed tombstone <= watermark with nothing below: the head is frozen
- *       by one CAS, then the record is taken out of the index. Who meets a frozen head helps to take it out.
- *   I4  A record's memory is retired once: by whoever is second of "taken out of the index" (REMOVED is set) and "dropped
- *       from the queue" (QUEUED is cleared), two read-modify-writes of one word.
+ *   I1  Only the holder of a record's PRUNING bit changes `older` of its published versions, and never cuts off or
+ *       takes out the newest committed version. Nobody waits for the bit: who finds it taken goes on and leaves the
+ *       work noted.
+ *   I2  n committed with stamp <= watermark: all below n is dead, cut off as a whole. Else a version is taken out of
+ *       the middle if no snapshot lies between its stamp and the next newer one (interval pruning). A version taken
+ *       out keeps its `older`: a reader that stands on it walks on; whatever it can reach is freed no earlier than a
+ *       later grace period.
+ *   I3  A record leaves when its head is NULL, or a committed tombstone <= watermark with nothing below: the head is
+ *       frozen by one CAS, then the record is taken out of the index. Who meets a frozen head helps to take it out.
+ *   I4  A record's memory is retired once: by whoever is second of "taken out of the index" (REMOVED is set) and
+ *       "dropped from the queue" (QUEUED is cleared), two read-modify-writes of one word.
  * Ordering
  *   R1 store of older             -> version.h A4: NULL, or a version that was reachable before
  *   R2 CAS of head to frozen      -> version.h A1: nothing; who sees it dereferences nothing
  *   R3 fetch_and/or of flags      -> A3 the same: what the other of the two did to the record
+ *   R4 CAS of a place for a block of shards -> A4 load of it: the block, empty
+ *   R5 store of a shard           -> A5 load of it: the whole shard
  * Progress   touch and step are wait-free in the length of the chain plus the index's lock-free removal.
  * Reclaim    Everything goes through the shard's limbo; what cannot be retired for want of memory stays where it is.
  * Papers     Interval pruning: Böttcher et al., "Scalable Garbage Collection for In-Memory MVCC Systems", VLDB 2019. */
@@ -40,13 +44,15 @@ struct torci_shard *torci_shard_at(struct torc_mvcc *store, uint32_t index);
 void torci_shard_destroy(struct torci_shard *shard);
 
 /* After a commit stamped `stamp` wrote `record`: prune its chain; note what is left to do. Inside a section. */
-void torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record, uint64_t stamp);
+void torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record,
+                         uint64_t stamp);
 
 /* Take a frozen record out of the index and see to its memory. Inside a section. TORC_NO_MEMORY: it is still there. */
 TORC_MUST_CHECK enum torc_status
 torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record);
 
-/* Work on at most `budget` entries of the queue, and look at the snapshots anew when it is time. Outside of a section. */
+/* Work on at most `budget` entries of the queue, and look at the snapshots anew when it is time. Outside of a
+ * section. */
 void torci_reclaim_step(struct torci_shard *shard, size_t budget);
 
 /* Look at the snapshots now, and work through the whole queue once. Returns whether anything was achieved. */

@@ -38,8 +38,8 @@ torci_snapshot_end(struct torci_slot *slot)
     torci_store(&slot->announced, 0, memory_order_release); /* R1 */
 }
 
-/* Insert `snapshot` into the ascending, distinct list. When it is full, the two ends stay exact and the middle is given up:
- * `limit` falls below it, so that nothing in doubt is pruned. */
+/* Insert `snapshot` into the ascending, distinct list. When it is full, the two ends stay exact and the middle is
+ * given up: `limit` falls below it, so that nothing in doubt is pruned. */
 static void
 view_add(struct torci_view *view, uint64_t snapshot)
 {
@@ -122,7 +122,8 @@ torci_slot_publish(struct torci_slot *slot, struct torc_mvcc *store)
         slot->next_all = first;
         torci_race_window();
         /* R2. Fails when another struct was published: that one progressed. */
-    } while (!torci_cas(&store->transactions, &first, (struct torc_txn *)slot, memory_order_seq_cst, memory_order_relaxed));
+    } while (
+        !torci_cas(&store->transactions, &first, (struct torc_txn *)slot, memory_order_seq_cst, memory_order_relaxed));
 }
 
 void

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/snapshot: open snapshots announce themselves, and garbage collection looks at all of them: no lock on either side.
+/* mvcc/snapshot: open snapshots announce themselves, and garbage collection looks at all of them: no lock on either
+ * side.
  *
  *   store.transactions --> txn --> txn --> txn --> NULL       append-only: a transaction struct is made when more are
  *                          | announced                        open than ever before, reused, and freed at close
@@ -11,14 +12,16 @@
  * Invariants
  *   I1  A begin that a look does not see (its slot was still free, or not yet in the list) takes its stamp after the
  *       look read the clock: s >= w. So nothing that only snapshots below w could see is needed by it.
- *   I2  Announcing comes before stamping, and the look reads the clock before the slots. Either order turned round, or a
- *       PENDING(c) taken for the point c, loses versions that a live snapshot needs (snapshot_fiber_test.c kills all three).
+ *   I2  Announcing comes before stamping, and the look reads the clock before the slots. Either order turned round,
+ *       or a PENDING(c) taken for the point c, loses versions that a live snapshot needs (snapshot_fiber_test.c kills
+ *       all three).
  * Ordering   All accesses but the two stores below are seq_cst, in the order S of clock.h.
- *   R1 exchange announced = PENDING, store announced = s, store announced = 0 (end) -> A1 the look's load of announced: all
- *      that the ended transaction read, so that it may be freed
+ *   R1 exchange announced = PENDING, store announced = s, store announced = 0 (end) -> A1 the look's load of
+ *      announced: all that the ended transaction read, so that it may be freed
  *   R2 CAS of store.transactions -> A2 load of it: the new struct and its `next_all`
  *   R3 CAS of store.spares -> A3 exchange of it: the struct as its last user left it
- * Progress   begin and end are wait-free but for making a struct (lock-free). A look is wait-free in the number of structs.
+ * Progress   begin and end are wait-free but for making a struct (lock-free). A look is wait-free in the number of
+ *            structs.
  * Papers     Announce-then-read: hazard pointers (Michael, TPDS 2004); PENDING as a range: Wei et al., PPoPP 2021. */
 #ifndef TORCI_MVCC_SNAPSHOT_H
 #define TORCI_MVCC_SNAPSHOT_H

@@ -16,12 +16,10 @@ enum {
     BACKOFF_MAX_DEFAULT_NS = 1000000,
 };
 
-static _Thread_local uint64_t last_commit;
-
 void
 torci_last_commit_note(uint64_t stamp)
 {
-    last_commit = stamp;
+    torci_self()->last_commit = stamp;
 }
 
 /* ---- Checks ---- */
@@ -152,7 +150,8 @@ torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, 
 static void
 drop_writes(struct torc_txn *txn, struct torci_shard *shard)
 {
-    for (struct torci_write *write = torci_write_set_first(&txn->writes); write != NULL; write = torci_write_next(write)) {
+    for (struct torci_write *write = torci_write_set_first(&txn->writes); write != NULL;
+         write = torci_write_next(write)) {
         if (!write->installed && write->version != NULL) {
             torci_free(&txn->store->heap, write->version, torci_version_bytes(write->version->size));
             if (shard != NULL)
@@ -228,7 +227,7 @@ torc_txn_snapshot(const struct torc_txn *txn)
 uint64_t
 torc_last_commit(void)
 {
-    return last_commit;
+    return torci_self()->last_commit;
 }
 
 /* ---- Reading ---- */
@@ -252,7 +251,8 @@ look_up(struct torc_txn *txn, struct torc_slice key, uint64_t order, struct torc
 
 /* Note a read if it has to be. */
 static enum torc_status
-note_read(struct torc_txn *txn, struct torci_record *record, struct torci_version *version, struct torc_slice key, uint64_t order)
+note_read(struct torc_txn *txn, struct torci_record *record, struct torci_version *version, struct torc_slice key,
+          uint64_t order)
 {
     if (!torci_txn_notes_reads(txn))
         return TORC_OK;
@@ -395,7 +395,8 @@ make_version(struct torc_txn *txn, struct torc_slice value, uint32_t flags, stru
     *shard = torci_shard_own(txn->store);
     if (*shard == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store");
-    if ((flags & TORCI_VERSION_TOMBSTONE) == 0 && !torci_reclaim_admits(*shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE))
+    if ((flags & TORCI_VERSION_TOMBSTONE) == 0 &&
+        !torci_reclaim_admits(*shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE))
         return torci_fail(TORC_BUSY, "the store's memory limit is reached");
     *version = torci_version_create(*shard, value, flags);
     return *version == NULL ? torci_fail(TORC_NO_MEMORY, "no memory for a value") : TORC_OK;
@@ -564,17 +565,26 @@ commit_prepare(struct commit *commit)
     return TORC_OK;
 }
 
+/* Over which key, commit_undo() finds out. */
+static enum torc_status
+wounded(void)
+{
+    torci_conflict_note(torc_slice(NULL, 0));
+    return torci_fail(TORC_CONFLICT, "a transaction of higher rank, or a blind write, went first");
+}
+
 /* Step 1. */
 static enum torc_status
 commit_install(struct commit *commit)
 {
-    for (struct torci_write *write = torci_write_set_first(&commit->txn->writes); write != NULL; write = torci_write_next(write)) {
+    for (struct torci_write *write = torci_write_set_first(&commit->txn->writes); write != NULL;
+         write = torci_write_next(write)) {
         enum torc_status status;
 
         /* Relaxed: spares work that is lost already; step 2 decides. */
         if (commit->descriptor != NULL &&
             torci_state_of(torci_load(&commit->descriptor->state, memory_order_relaxed)) == TORCI_ABORTED)
-            return torci_fail(TORC_CONFLICT, "a transaction of higher rank, or a blind write, went first");
+            return wounded();
         commit->install.retires_kept = commit->installed + 1 + RETIRES_OF_COMMIT;
         status = torci_install(&commit->install, write);
         commit->installed += write->installed ? 1 : 0;
@@ -593,13 +603,16 @@ commit_decide(struct commit *commit)
     uint64_t word;
 
     if (descriptor == NULL) {
-        commit->stamp = torci_version_verdict(torci_write_set_first(&commit->txn->writes)->version, &commit->txn->store->clock).stamp;
+        commit->stamp =
+            torci_version_verdict(torci_write_set_first(&commit->txn->writes)->version, &commit->txn->store->clock)
+                .stamp;
         return TORC_OK;
     }
     torci_race_window();
     /* version.h R2: from here on anybody may finish it for us. */
-    if (!torci_cas(&descriptor->state, &expected, torci_state_word(TORCI_DECIDING, 0), memory_order_seq_cst, memory_order_relaxed))
-        return torci_fail(TORC_CONFLICT, "a transaction of higher rank, or a blind write, went first");
+    if (!torci_cas(&descriptor->state, &expected, torci_state_word(TORCI_DECIDING, 0), memory_order_seq_cst,
+                   memory_order_relaxed))
+        return wounded();
     torci_race_window();
     word = torci_descriptor_decide(descriptor, &commit->txn->store->clock);
     if (torci_state_of(word) == TORCI_COMMITTED) {
@@ -622,7 +635,8 @@ commit_retire(struct commit *commit)
     torci_limbo_add(commit->shard->limbo, commit->descriptor, sizeof *commit->descriptor + sizeof txn->reads,
                     TORCI_RETIRED_DESCRIPTOR);
     if (commit->descriptor->reads != NULL && txn->reads.arena != NULL) {
-        torci_limbo_add(commit->shard->limbo, txn->reads.arena, torci_arena_bytes(txn->reads.arena), TORCI_RETIRED_ARENA);
+        torci_limbo_add(commit->shard->limbo, txn->reads.arena, torci_arena_bytes(txn->reads.arena),
+                        TORCI_RETIRED_ARENA);
         memset(&txn->reads, 0, sizeof txn->reads);
     }
 }
@@ -637,7 +651,8 @@ commit_settle(struct commit *commit)
 
     for (struct torci_write *write = torci_write_set_first(writes); write != NULL; write = torci_write_next(write)) {
         if (commit->descriptor != NULL)
-            torci_store(&write->version->stamp, torci_stamp_committed(commit->stamp), memory_order_release); /* version.h R3 */
+            /* version.h R3 */
+            torci_store(&write->version->stamp, torci_stamp_committed(commit->stamp), memory_order_release);
         keys += (torci_version_live(write->version) ? 1 : 0) - (write->was_live ? 1 : 0);
     }
     commit_retire(commit);

@@ -13,8 +13,8 @@
  * Invariants
  *   I1  A transaction struct, once made, lives until the store closes: the garbage collector walks all of them, and a
  *       finished handle can be told (TORC_FINISHED) until it is handed out again.
- *   I2  A record that is live in the snapshot cannot leave before the transaction ends: writes keep a pointer to it, and
- *       values and keys are borrowed from it.
+ *   I2  A record that is live in the snapshot cannot leave before the transaction ends: writes keep a pointer to it,
+ *       and values and keys are borrowed from it.
  * Progress   begin, get, commit: see snapshot.h, version.h, install.h.
  * Reclaim    The descriptor is retired after step 4, when no version points to it any more; with it the read set. */
 #ifndef TORCI_MVCC_TXN_H

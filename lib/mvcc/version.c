@@ -54,8 +54,8 @@ torci_descriptor_decide(struct torci_descriptor *descriptor, struct torci_clock 
             torci_race_window();
             /* R2. The linearization point of a serializable commit. Failure: somebody else decided. */
             torci_cas(&descriptor->state, &word,
-                      torci_state_word(next, next == TORCI_COMMITTED ? torci_state_stamp(word) : 0), memory_order_seq_cst,
-                      memory_order_relaxed);
+                      torci_state_word(next, next == TORCI_COMMITTED ? torci_state_stamp(word) : 0),
+                      memory_order_seq_cst, memory_order_relaxed);
             break;
         default:
             torc_assert(torci_state_of(word) != TORCI_INSTALLING);

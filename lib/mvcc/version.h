@@ -119,8 +119,8 @@ torci_stamp_owner(uint64_t stamp)
     return (struct torci_descriptor *)(uintptr_t)stamp;
 }
 
-/* Whether `a` may abort `b`: it has lost more attempts, or as many and began earlier, or the tie is broken by address. A
- * strict total order among living descriptors, so of those that meet, one is never aborted by the others. */
+/* Whether `a` may abort `b`: it has lost more attempts, or as many and began earlier, or the tie is broken by
+ * address. A strict total order among living descriptors, so of those that meet, one is never aborted by the others. */
 bool torci_descriptor_outranks(const struct torci_descriptor *a, const struct torci_descriptor *b);
 
 /* Move a descriptor on from DECIDING (or VALIDATING) to its decision, whoever owns it. Returns a decided word. */

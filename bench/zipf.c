@@ -1,19 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/random.c: see random.h. */
-#include "random.h"
+/* bench/zipf.c: see zipf.h. */
+#include "zipf.h"
 
 #include <math.h>
-
-#include "bench.h"
-
-void
-bench_random_seed(struct bench_random *random, uint64_t seed)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        seed += 0x9e3779b97f4a7c15u;
-        random->state[i] = bench_mix64(seed);
-    }
-}
 
 void
 bench_zipf_init(struct bench_zipf *zipf, uint64_t n, double theta)
@@ -34,6 +23,6 @@ bench_zipf_init(struct bench_zipf *zipf, uint64_t n, double theta)
         }
         below += mass;
     }
-    while (step <= BENCH_ZIPF_STEPS)        /* Rounding may leave the last points open. */
+    while (step <= BENCH_ZIPF_STEPS)        /* The last point, and what rounding may leave open. */
         zipf->quantile[step++] = n << BENCH_ZIPF_FRACTION_BITS;
 }

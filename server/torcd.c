@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* server/torcd.c: main(): options, the store, the loops, and their end.
+ *
+ *   main thread     signals, listening sockets, metrics page
+ *   loop threads    clients; the commands run there, straight into the store
+ *
+ * The end (SIGTERM, SIGINT, SHUTDOWN): listeners close, each loop answers what it received and closes its clients, the
+ * threads are joined, the store is closed; its refusal to close would mean that a transaction was lost, and is an error. */
+#define _GNU_SOURCE
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <torc/torc.h>
+
+#include "acceptor.h"
+#include "loop.h"
+#include "metrics_http.h"
+
+/* File descriptors for all else than clients: loops, listeners, the metrics page, standard streams. */
+#define OTHER_DESCRIPTORS 512u
+
+enum { EXIT_USAGE = 2 };
+
+struct torcd {
+    uv_loop_t uv;
+    uv_signal_t terminate;
+    uv_signal_t interrupt;
+    uv_async_t stop;
+    bool stopping;
+    struct torc_mvcc *store;
+    struct torcd_server *server;
+    struct torcd_loop **loops;
+    unsigned loops_count;           /* Running. */
+    struct torcd_acceptor *acceptor;
+    struct torcd_metrics_http *http;
+};
+
+static void
+complain(const char *what, const char *why)
+{
+    (void)fprintf(stderr, "torcd: %s: %s\n", what, why);
+}
+
+/* ---- Stopping ------------------------------------------------------------------------------------------------- */
+
+static void
+begin_stop(struct torcd *torcd)
+{
+    if (torcd->stopping)
+        return;
+    torcd->stopping = true;
+    if (torcd->acceptor != NULL)
+        torcd_acceptor_close(torcd->acceptor);
+    torcd_metrics_http_close(torcd->http);
+    for (unsigned i = 0; i < torcd->loops_count; i++)
+        torcd_loop_stop(torcd->loops[i]);
+    uv_close((uv_handle_t *)&torcd->terminate, NULL);
+    uv_close((uv_handle_t *)&torcd->interrupt, NULL);
+    uv_unref((uv_handle_t *)&torcd->stop);      /* Stays open: a client may still ask for SHUTDOWN. */
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+    (void)number;
+    begin_stop(handle->data);
+}
+
+static void
+on_stop(uv_async_t *handle)
+{
+    begin_stop(handle->data);
+}
+
+static void
+shut_down(void *context)
+{
+    (void)uv_async_send(&((struct torcd *)context)->stop);
+}
+
+static void
+wake(void *context, unsigned worker)
+{
+    torcd_loop_wake(((struct torcd *)context)->loops[worker]);
+}
+
+/* ---- Starting ------------------------------------------------------------------------------------------------- */
+
+/* Have descriptors for all clients, or fewer clients. */
+static void
+fit_descriptors(struct torcd_options *options)
+{
+    struct rlimit limit;
+    uint64_t wanted = options->values[TORCD_CLIENTS_MAX] + OTHER_DESCRIPTORS;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    struct rlimit raised = {wanted, limit.rlim_max > wanted ? limit.rlim_max : wanted};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        return;
+    raised = (struct rlimit){limit.rlim_max, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        limit.rlim_cur = limit.rlim_max;
+    uint64_t clients = limit.rlim_cur > 2 * OTHER_DESCRIPTORS ? limit.rlim_cur - OTHER_DESCRIPTORS : limit.rlim_cur / 2;
+    if (clients >= options->values[TORCD_CLIENTS_MAX])
+        return;
+    options->values[TORCD_CLIENTS_MAX] = clients < 1 ? 1 : clients;
+    (void)fprintf(stderr, "torcd: maxclients is %" PRIu64 ": the system allows this process no more open files\n",
+                  options->values[TORCD_CLIENTS_MAX]);
+}
+
+static unsigned
+threads_wanted(const struct torcd_options *options)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (options->values[TORCD_THREADS] != 0)
+        return (unsigned)options->values[TORCD_THREADS];
+    return processors < 1 ? 1 : processors > 256 ? 256 : (unsigned)processors;
+}
+
+static bool
+open_store(struct torcd *torcd, struct torcd_options *options, unsigned threads)
+{
+    const struct torcd_callbacks callbacks = {shut_down, wake, torcd};
+    struct torc_mvcc_options store_options;
+
+    torc_mvcc_options_init(&store_options);
+    store_options.memory_limit_bytes = options->values[TORCD_MEMORY_MAX];
+    if (torc_mvcc_open(&store_options, &torcd->store) != TORC_OK) {
+        complain("the store cannot be opened", torc_detail());
+        return false;
+    }
+    options->values[TORCD_THREADS] = threads;
+    torcd->server = torcd_server_create(torcd->store, options, threads, &callbacks);
+    if (torcd->server == NULL)
+        complain("cannot start", "out of memory");
+    return torcd->server != NULL;
+}
+
+static bool
+start_loops(struct torcd *torcd)
+{
+    torcd->loops = torcd_allocate(torcd->server->workers_count, sizeof(struct torcd_loop *));
+    for (; torcd->loops != NULL && torcd->loops_count < torcd->server->workers_count; torcd->loops_count++) {
+        struct torcd_loop *loop = torcd_loop_create(torcd->server->workers[torcd->loops_count]);
+        if (loop == NULL)
+            break;
+        torcd->loops[torcd->loops_count] = loop;
+    }
+    if (torcd->loops_count == torcd->server->workers_count)
+        return true;
+    complain("cannot start", "no memory or no threads for the event loops");
+    return false;
+}
+
+static void
+list_binds(struct torcd_server *server, const struct torcd_options *options)
+{
+    size_t used = (size_t)snprintf(server->binds, sizeof server->binds, "%s",
+                                   options->binds_count == 0 ? "127.0.0.1" : options->binds[0]);
+
+    for (unsigned i = 1; i < options->binds_count && used < sizeof server->binds; i++)
+        used += (size_t)snprintf(server->binds + used, sizeof server->binds - used, " %s", options->binds[i]);
+}
+
+static bool
+start_listening(struct torcd *torcd, const struct torcd_options *options)
+{
+    char error[256];
+    const char *address = options->binds_count == 0 ? "127.0.0.1" : options->binds[0];
+    unsigned metrics_port = (unsigned)options->values[TORCD_METRICS_PORT];
+
+    if (options->values[TORCD_METRICS_PORT] != TORCD_OFF) {
+        torcd->http = torcd_metrics_http_create(&torcd->uv, torcd->server, address, &metrics_port);
+        if (torcd->http == NULL) {
+            (void)fprintf(stderr, "torcd: cannot serve metrics on %s port %u: %s\n", address, metrics_port, strerror(errno));
+            return false;
+        }
+        (void)printf("torcd: metrics on http://%s:%u/metrics\n", address, metrics_port);
+        /* Relaxed: the loops have no clients yet. */
+        atomic_store_explicit(&torcd->server->settings[TORCD_METRICS_PORT], metrics_port, memory_order_relaxed);
+    }
+    list_binds(torcd->server, options);
+    torcd->acceptor = torcd_acceptor_create(&torcd->uv, torcd->server, torcd->loops, options, error, sizeof error);
+    if (torcd->acceptor == NULL) {
+        complain("cannot start", error);
+        return false;
+    }
+    unsigned port = torcd_acceptor_port(torcd->acceptor);
+    /* Relaxed: as above. */
+    atomic_store_explicit(&torcd->server->settings[TORCD_PORT], port, memory_order_relaxed);
+    (void)printf("torcd %s: listening on %s port %u, %u threads\n", TORC_VERSION, torcd->server->binds, port,
+                 torcd->loops_count);
+    (void)fflush(stdout);
+    return true;
+}
+
+static bool
+start_events(struct torcd *torcd)
+{
+    if (uv_loop_init(&torcd->uv) != 0)
+        return false;
+    if (uv_async_init(&torcd->uv, &torcd->stop, on_stop) != 0 || uv_signal_init(&torcd->uv, &torcd->terminate) != 0
+        || uv_signal_init(&torcd->uv, &torcd->interrupt) != 0)
+        return false;
+    torcd->stop.data = torcd;
+    torcd->terminate.data = torcd;
+    torcd->interrupt.data = torcd;
+    (void)signal(SIGPIPE, SIG_IGN);
+    return uv_signal_start(&torcd->terminate, on_signal, SIGTERM) == 0
+           && uv_signal_start(&torcd->interrupt, on_signal, SIGINT) == 0;
+}
+
+/* ---- The whole life ------------------------------------------------------------------------------------------- */
+
+/* Free everything. The event loop of the main thread has ended. */
+static bool
+finish(struct torcd *torcd)
+{
+    for (unsigned i = 0; i < torcd->loops_count; i++)
+        torcd_loop_join(torcd->loops[i]);
+    for (unsigned i = 0; i < torcd->loops_count; i++)
+        torcd_loop_destroy(torcd->loops[i]);
+    torcd_release(torcd->loops);
+    uv_close((uv_handle_t *)&torcd->stop, NULL);
+    (void)uv_run(&torcd->uv, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&torcd->uv);
+    torcd_server_destroy(torcd->server);
+    if (torc_mvcc_close(torcd->store) == TORC_OK)
+        return true;
+    complain("the store cannot be closed", torc_detail());
+    return false;
+}
+
+static int
+serve(struct torcd_options *options)
+{
+    static struct torcd torcd;
+
+    if (!start_events(&torcd)) {
+        complain("cannot start", "no event loop");
+        return EXIT_FAILURE;
+    }
+    fit_descriptors(options);
+    bool started = open_store(&torcd, options, threads_wanted(options)) && start_loops(&torcd)
+                   && start_listening(&torcd, options);
+    if (!started)
+        begin_stop(&torcd);
+    (void)uv_run(&torcd.uv, UV_RUN_DEFAULT);
+    bool finished = finish(&torcd);
+    return started && finished ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct torcd_options options;
+    char error[256];
+
+    torcd_options_init(&options);
+    switch (torcd_options_parse(&options, argc, argv, error, sizeof error)) {
+    case TORCD_OPTIONS_RUN:
+        return serve(&options);
+    case TORCD_OPTIONS_HELP:
+        torcd_options_help(stdout);
+        return EXIT_SUCCESS;
+    case TORCD_OPTIONS_VERSION:
+        (void)printf("torcd %s (torc %s)\n", TORC_VERSION, torc_version());
+        return EXIT_SUCCESS;
+    case TORCD_OPTIONS_WRONG:
+        break;
+    }
+    (void)fprintf(stderr, "torcd: %s\nTry torcd --help.\n", error);
+    return EXIT_USAGE;
+}

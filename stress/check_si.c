@@ -1,0 +1,1067 @@
+/* SPDX-License-Identifier: MIT */
+/* stress/check_si: see the header.
+ *
+ *   versions, by key      key 0: [ base | v v v ]   key 1: [ base | v ]   ...     sorted by stamp
+ *                                        ^^^ a group: several with one stamp; the last one is what snapshots see
+ *
+ * Entries of all threads have one number, thread by thread. A walk goes through the operations of one entry in order,
+ * takes its own writes aside and hands every other read to a visitor: a scan is a read of each key in its range, found
+ * or absent, so that phantoms are wrong reads and missing keys are dependencies like others. */
+#include "check_si.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+#define NONE UINT32_MAX
+#define NEVER UINT64_MAX
+
+enum { PRINTED_OPS_MAX = 60 };
+
+struct version {
+    uint64_t stamp;
+    uint64_t id;
+    uint32_t entry;             /* NONE: the baseline. */
+    bool automatic;
+    bool node;                  /* Its writer takes part in S8. */
+    bool settled;               /* Last of a group, seen by a snapshot as such. */
+};
+
+struct checker {
+    const struct torct_run *run;
+    struct torct_verdict *verdict;
+    uint32_t *entry_base;       /* Per thread: the number of its first entry; one more at the end. */
+    struct version *versions;
+    uint32_t *first;            /* Per key: its first version; one more at the end. */
+    uint32_t **version_of;      /* Per thread and id: its version, or NONE. */
+    uint32_t **entry_of;        /* Per thread and id: the entry that wrote it, committed or not. */
+    uint32_t *own_entry;        /* Per key: the entry of the walk that last wrote it, so that nothing need be cleared. */
+    uint32_t *own_op;           /* Per key: its operation. */
+    bool ties;
+};
+
+/* An event in time, with the least and greatest place in the order of stamps that it can have. A commit at stamp t has
+ * 2t, a snapshot at s has 2s + 1. */
+struct event {
+    uint64_t called, returned;
+    uint64_t least, greatest;
+    uint32_t entry;
+};
+
+/* A read that is not of an own write. */
+struct seen {
+    uint32_t entry;
+    const struct torct_entry *record;
+    uint32_t key;
+    uint64_t id;
+    bool found_only;            /* `id` is unknown, but not absent. */
+    bool in_scan;
+};
+
+typedef void visit_fn(struct checker *checker, const struct seen *seen, void *context);
+
+static void *
+must_allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count > 0 ? count : 1, size);
+
+    if (memory == NULL) {
+        fprintf(stderr, "the checker has no memory for %zu x %zu bytes\n", count, size);
+        exit(EXIT_FAILURE);
+    }
+    return memory;
+}
+
+/* ---- Entries ---- */
+
+static unsigned
+thread_of(const struct checker *checker, uint32_t entry)
+{
+    unsigned thread = 0;
+
+    while (entry >= checker->entry_base[thread + 1])
+        thread++;
+    return thread;
+}
+
+static const struct torct_entry *
+record_of(const struct checker *checker, uint32_t entry)
+{
+    unsigned thread = thread_of(checker, entry);
+
+    return &checker->run->histories[thread].entries[entry - checker->entry_base[thread]];
+}
+
+static const struct torct_op *
+ops_of(const struct checker *checker, uint32_t entry)
+{
+    return checker->run->histories[thread_of(checker, entry)].ops + record_of(checker, entry)->first_op;
+}
+
+static bool
+is_write(const struct torct_op *op)
+{
+    return op->kind == TORCT_OP_WRITE || op->kind == TORCT_OP_LOCK;
+}
+
+static bool
+is_node(const struct torct_entry *record)
+{
+    return record->outcome == TORCT_COMMITTED && (record->serializable || record->automatic);
+}
+
+static void
+print_id(FILE *out, uint64_t id)
+{
+    if (id == TORCT_ID_ABSENT)
+        fputs("absent", out);
+    else if (id == TORCT_ID_DAMAGED)
+        fputs("damaged", out);
+    else
+        fprintf(out, "%u.%" PRIu64, torct_id_thread(id), torct_id_number(id));
+}
+
+static void
+print_op(FILE *out, const struct torct_op *op)
+{
+    static const char *const names[] = {"read", "found", "write", "lock", "scan", "scan-reverse", "", "refused"};
+
+    if (op->kind == TORCT_OP_SCAN || op->kind == TORCT_OP_SCAN_REVERSE) {
+        fprintf(out, " %s[%" PRIu32 ",%" PRIu64 ")", names[op->kind], op->key, op->id);
+        return;
+    }
+    fprintf(out, " %s(%" PRIu32, names[op->kind], op->key);
+    if (op->kind != TORCT_OP_FOUND && op->kind != TORCT_OP_REFUSED) {
+        fputc(' ', out);
+        print_id(out, op->id);
+    }
+    fputc(')', out);
+}
+
+static void
+print_entry(const struct checker *checker, uint32_t entry)
+{
+    static const char *const outcomes[] = {"committed", "aborted", "conflicted", "refused"};
+    FILE *out = checker->verdict->words;
+    const struct torct_entry *record = record_of(checker, entry);
+    const struct torct_op *op = ops_of(checker, entry);
+    unsigned thread = thread_of(checker, entry);
+
+    fprintf(out, "  #%u.%" PRIu32 " %s%s, snapshot %" PRIu64 ", stamp %" PRIu64 ", begun [%" PRIu64 " %" PRIu64
+            "], ended [%" PRIu64 " %" PRIu64 "]:", thread, entry - checker->entry_base[thread],
+            record->automatic ? "autocommit " : record->serializable ? "serializable " : "snapshot ",
+            outcomes[record->outcome], record->snapshot, record->stamp, record->begin_called, record->begin_returned,
+            record->commit_called, record->commit_returned);
+    for (uint32_t i = 0; i < record->ops && i < PRINTED_OPS_MAX; i++)
+        print_op(out, &op[i]);
+    fputs(record->ops > PRINTED_OPS_MAX ? " ...\n" : "\n", out);
+}
+
+/* Report a violation over `key` by `entry`, and by `other` if there is one. */
+static void
+report(struct checker *checker, enum torct_violation violation, uint32_t key, uint32_t entry, uint32_t other)
+{
+    if (!torct_verdict_add(checker->verdict, violation))
+        return;
+    if (key != TORCT_KEY_NONE)
+        fprintf(checker->verdict->words, "  key %" PRIu32 "\n", key);
+    if (entry != NONE)
+        print_entry(checker, entry);
+    if (other != NONE && other != entry)
+        print_entry(checker, other);
+}
+
+/* ---- Versions ---- */
+
+static int
+compare_versions(const void *a, const void *b)
+{
+    const struct version *left = a, *right = b;
+
+    if (left->stamp != right->stamp)
+        return left->stamp < right->stamp ? -1 : 1;
+    return left->automatic - right->automatic;
+}
+
+/* Mark the writes of an entry: own_op[key] is the one that counts, the last write, else the lock. */
+static void
+mark_writes(struct checker *checker, uint32_t entry)
+{
+    const struct torct_entry *record = record_of(checker, entry);
+    const struct torct_op *op = ops_of(checker, entry);
+
+    for (uint32_t i = 0; i < record->ops; i++) {
+        if (op[i].kind != TORCT_OP_WRITE && (op[i].kind != TORCT_OP_LOCK || checker->own_entry[op[i].key] == entry))
+            continue;
+        checker->own_entry[op[i].key] = entry;
+        checker->own_op[op[i].key] = i;
+    }
+}
+
+static void
+forget_own(struct checker *checker)
+{
+    for (uint32_t key = 0; key < checker->run->keys; key++)
+        checker->own_entry[key] = NONE;
+}
+
+/* Call with each committed write that counts. */
+static void
+each_write(struct checker *checker, void (*take)(struct checker *checker, uint32_t entry, const struct torct_op *op,
+                                                 void *context), void *context)
+{
+    uint32_t entries = checker->entry_base[checker->run->threads];
+
+    forget_own(checker);
+    for (uint32_t entry = 0; entry < entries; entry++) {
+        const struct torct_entry *record = record_of(checker, entry);
+        const struct torct_op *op = ops_of(checker, entry);
+
+        if (record->outcome != TORCT_COMMITTED)
+            continue;
+        mark_writes(checker, entry);
+        for (uint32_t i = 0; i < record->ops; i++)
+            if (is_write(&op[i]) && checker->own_op[op[i].key] == i)
+                take(checker, entry, &op[i], context);
+    }
+}
+
+static void
+count_write(struct checker *checker, uint32_t entry, const struct torct_op *op, void *context)
+{
+    (void)entry;
+    (void)context;
+    checker->first[op->key + 1]++;
+}
+
+static void
+place_write(struct checker *checker, uint32_t entry, const struct torct_op *op, void *context)
+{
+    uint32_t *next = context;
+    const struct torct_entry *record = record_of(checker, entry);
+    struct version *version = &checker->versions[next[op->key]++];
+
+    version->stamp = record->stamp;
+    version->id = op->id;
+    version->entry = entry;
+    version->automatic = record->automatic;
+    version->node = is_node(record);
+}
+
+/* Where the ids of this run went: who wrote each, and which committed version it is. */
+static void
+build_ids(struct checker *checker)
+{
+    const struct torct_run *run = checker->run;
+
+    for (unsigned thread = 0; thread < run->threads; thread++) {
+        const struct torct_history *history = &run->histories[thread];
+        uint64_t ids = history->id_next - history->id_first;
+
+        checker->version_of[thread] = must_allocate(ids, sizeof(uint32_t));
+        checker->entry_of[thread] = must_allocate(ids, sizeof(uint32_t));
+        memset(checker->version_of[thread], 0xff, ids * sizeof(uint32_t));
+        memset(checker->entry_of[thread], 0xff, ids * sizeof(uint32_t));
+        for (uint32_t i = 0; i < history->entry_count; i++) {
+            const struct torct_entry *record = &history->entries[i];
+
+            for (uint32_t j = record->first_op; j < record->first_op + record->ops; j++)
+                if (history->ops[j].kind == TORCT_OP_WRITE && history->ops[j].id != TORCT_ID_ABSENT)
+                    checker->entry_of[thread][torct_id_number(history->ops[j].id) - history->id_first]
+                        = checker->entry_base[thread] + i;
+        }
+    }
+}
+
+static uint32_t
+look_up(const struct checker *checker, uint32_t *const *table, uint64_t id)
+{
+    unsigned thread = torct_id_thread(id);
+    uint64_t number = torct_id_number(id);
+
+    if (id == TORCT_ID_ABSENT || id == TORCT_ID_DAMAGED || thread >= checker->run->threads)
+        return NONE;
+    if (number < checker->run->histories[thread].id_first || number >= checker->run->histories[thread].id_next)
+        return NONE;
+    return table[thread][number - checker->run->histories[thread].id_first];
+}
+
+/* After versions have moved. A lock repeats the id of the version before it: the write is what the id stands for. */
+static void
+index_versions(struct checker *checker, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        struct version *version = &checker->versions[i];
+        unsigned thread = torct_id_thread(version->id);
+
+        if (version->entry != NONE && look_up(checker, checker->entry_of, version->id) == version->entry)
+            checker->version_of[thread][torct_id_number(version->id) - checker->run->histories[thread].id_first] = i;
+    }
+}
+
+static void
+build_versions(struct checker *checker)
+{
+    const struct torct_run *run = checker->run;
+    uint32_t *next = must_allocate(run->keys + 1, sizeof(*next));
+
+    for (uint32_t key = 0; key < run->keys; key++)
+        checker->first[key + 1] = 1;
+    each_write(checker, count_write, NULL);
+    for (uint32_t key = 0; key < run->keys; key++)
+        checker->first[key + 1] += checker->first[key];
+    checker->versions = must_allocate(checker->first[run->keys], sizeof(*checker->versions));
+    for (uint32_t key = 0; key < run->keys; key++) {
+        checker->versions[checker->first[key]] = (struct version){.id = run->baseline[key], .entry = NONE};
+        next[key] = checker->first[key] + 1;
+    }
+    each_write(checker, place_write, next);
+    for (uint32_t key = 0; key < run->keys; key++)
+        qsort(&checker->versions[checker->first[key] + 1], checker->first[key + 1] - checker->first[key] - 1,
+              sizeof(*checker->versions), compare_versions);
+    index_versions(checker, 0, checker->first[run->keys]);
+    free(next);
+}
+
+/* The first version of the group that `index` is in. */
+static uint32_t
+group_first(const struct checker *checker, uint32_t key, uint32_t index)
+{
+    while (index > checker->first[key] && checker->versions[index - 1].stamp == checker->versions[index].stamp)
+        index--;
+    return index;
+}
+
+static uint32_t
+group_last(const struct checker *checker, uint32_t key, uint32_t index)
+{
+    while (index + 1 < checker->first[key + 1] && checker->versions[index + 1].stamp == checker->versions[index].stamp)
+        index++;
+    return index;
+}
+
+/* The version of `key` that a snapshot sees: the last one whose stamp is not greater. */
+static uint32_t
+visible(const struct checker *checker, uint32_t key, uint64_t snapshot)
+{
+    uint32_t low = checker->first[key], high = checker->first[key + 1];
+
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (checker->versions[middle].stamp <= snapshot)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* ---- Walks ---- */
+
+/* One read: the own write if there is one, else the visitor's. */
+static void
+walk_read(struct checker *checker, struct seen *seen, visit_fn *visit, void *context)
+{
+    const struct torct_op *own;
+    bool right;
+
+    if (checker->own_entry[seen->key] != seen->entry) {
+        visit(checker, seen, context);
+        return;
+    }
+    own = ops_of(checker, seen->entry) + checker->own_op[seen->key];
+    right = seen->found_only ? own->id != TORCT_ID_ABSENT : own->id == seen->id;
+    if (!right && context == NULL)
+        report(checker, TORCT_VIOLATION_OWN_WRITE, seen->key, seen->entry, NONE);
+}
+
+/* A scan and its items: a read of every key in the range. Returns the number of operations taken. */
+static uint32_t
+walk_scan(struct checker *checker, struct seen *seen, const struct torct_op *scan, uint32_t left, visit_fn *visit,
+          void *context)
+{
+    bool reverse = scan->kind == TORCT_OP_SCAN_REVERSE;
+    uint32_t range = scan->id > scan->key ? (uint32_t)scan->id - scan->key : 0;
+    uint32_t taken = 1;
+
+    seen->in_scan = true;
+    for (uint32_t i = 0; i < range; i++) {
+        seen->key = reverse ? (uint32_t)scan->id - 1 - i : scan->key + i;
+        seen->id = TORCT_ID_ABSENT;
+        if (taken < left && scan[taken].kind == TORCT_OP_ITEM && scan[taken].key == seen->key)
+            seen->id = scan[taken++].id;
+        walk_read(checker, seen, visit, context);
+    }
+    seen->in_scan = false;
+    /* What is left over was out of the range, out of order or there twice. */
+    for (; taken < left && scan[taken].kind == TORCT_OP_ITEM; taken++)
+        if (context == NULL)
+            report(checker, TORCT_VIOLATION_PHANTOM, scan[taken].key, seen->entry, NONE);
+    return taken;
+}
+
+/* Visit every read of `entry` that is not of its own writes. A NULL context marks the walk that reports. */
+static void
+walk(struct checker *checker, uint32_t entry, visit_fn *visit, void *context)
+{
+    const struct torct_op *op = ops_of(checker, entry);
+    struct seen seen = {.entry = entry, .record = record_of(checker, entry)};
+
+    for (uint32_t i = 0; i < seen.record->ops;) {
+        seen.key = op[i].key;
+        seen.id = op[i].id;
+        seen.found_only = op[i].kind == TORCT_OP_FOUND;
+        switch (op[i].kind) {
+        case TORCT_OP_SCAN:
+        case TORCT_OP_SCAN_REVERSE:
+            i += walk_scan(checker, &seen, &op[i], seen.record->ops - i, visit, context);
+            continue;
+        case TORCT_OP_READ:
+        case TORCT_OP_FOUND:
+        case TORCT_OP_LOCK:
+            walk_read(checker, &seen, visit, context);
+            break;
+        case TORCT_OP_WRITE:
+            checker->own_entry[op[i].key] = entry;
+            checker->own_op[op[i].key] = i;
+            break;
+        default:
+            break;
+        }
+        i++;
+    }
+}
+
+static void
+walk_all(struct checker *checker, bool nodes_only, visit_fn *visit, void *context)
+{
+    uint32_t entries = checker->entry_base[checker->run->threads];
+
+    forget_own(checker);
+    for (uint32_t entry = 0; entry < entries; entry++) {
+        const struct torct_entry *record = record_of(checker, entry);
+
+        if (!record->automatic && (!nodes_only || is_node(record)))
+            walk(checker, entry, visit, context);
+    }
+}
+
+/* ---- S4: groups, and writers that overlap ---- */
+
+/* Whether a version may be the last of its group: an autocommit write, if there is any, came last. */
+static bool
+may_be_last(const struct checker *checker, uint32_t last, uint32_t index)
+{
+    return checker->versions[index].automatic || !checker->versions[last].automatic;
+}
+
+static void
+swap_versions(struct checker *checker, uint32_t a, uint32_t b)
+{
+    struct version swapped = checker->versions[a];
+
+    checker->versions[a] = checker->versions[b];
+    checker->versions[b] = swapped;
+}
+
+/* The first snapshot that looks at a group says which version came last. */
+static void
+settle_group(struct checker *checker, const struct seen *seen, void *context)
+{
+    uint32_t last = visible(checker, seen->key, seen->record->snapshot);
+    uint32_t index = group_first(checker, seen->key, last);
+
+    (void)context;
+    if (index == last || checker->versions[last].settled || seen->found_only)
+        return;
+    for (; index <= last; index++)
+        if (checker->versions[index].id == seen->id && may_be_last(checker, last, index)) {
+            swap_versions(checker, index, last);
+            checker->versions[last].settled = true;
+            return;
+        }
+}
+
+/* No snapshot looked: take the autocommit write that was called last. */
+static void
+settle_by_time(struct checker *checker, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; i < last; i++)
+        if (may_be_last(checker, last, i)
+            && record_of(checker, checker->versions[i].entry)->commit_called
+                   > record_of(checker, checker->versions[last].entry)->commit_called)
+            swap_versions(checker, i, last);
+}
+
+static void
+check_group(struct checker *checker, uint32_t key, uint32_t first, uint32_t last)
+{
+    uint32_t transactions = 0;
+
+    if (!checker->versions[last].settled)
+        settle_by_time(checker, first, last);
+    for (uint32_t i = first; i <= last; i++) {
+        uint32_t entry = checker->versions[i].entry, final = checker->versions[last].entry;
+
+        if (!checker->versions[i].automatic && transactions++ > 0)
+            report(checker, TORCT_VIOLATION_LOST_UPDATE, key, entry, final);
+        if (record_of(checker, final)->commit_returned < record_of(checker, entry)->commit_called)
+            report(checker, TORCT_VIOLATION_REAL_TIME, key, final, entry);
+    }
+    index_versions(checker, first, last + 1);
+}
+
+static void
+check_groups(struct checker *checker)
+{
+    const struct torct_run *run = checker->run;
+    int context = 0;            /* Not the walk that reports. */
+
+    for (uint32_t key = 0; key < run->keys; key++)
+        for (uint32_t i = checker->first[key] + 1; i < checker->first[key + 1]; i++)
+            checker->ties |= checker->versions[i].stamp == checker->versions[i - 1].stamp;
+    if (!checker->ties)
+        return;
+    walk_all(checker, false, settle_group, &context);
+    for (uint32_t key = 0; key < run->keys; key++)
+        for (uint32_t first = checker->first[key] + 1, last; first < checker->first[key + 1]; first = last + 1) {
+            last = group_last(checker, key, first);
+            if (last > first)
+                check_group(checker, key, first, last);
+        }
+}
+
+static void
+check_overlaps(struct checker *checker)
+{
+    for (uint32_t key = 0; key < checker->run->keys; key++)
+        for (uint32_t i = checker->first[key] + 1; i < checker->first[key + 1]; i++) {
+            const struct version *version = &checker->versions[i];
+            const struct version *before = &checker->versions[group_first(checker, key, i) - 1];
+
+            if (!version->automatic && before->stamp > record_of(checker, version->entry)->snapshot)
+                report(checker, TORCT_VIOLATION_LOST_UPDATE, key, version->entry, before->entry);
+        }
+}
+
+/* ---- S1, S2, S3, S5, S7 ---- */
+
+static void
+check_seen(struct checker *checker, const struct seen *seen, void *context)
+{
+    const struct version *version = &checker->versions[visible(checker, seen->key, seen->record->snapshot)];
+    enum torct_violation violation = seen->in_scan ? TORCT_VIOLATION_PHANTOM : TORCT_VIOLATION_READ;
+    uint32_t writer;
+
+    (void)context;
+    if (seen->found_only ? version->id != TORCT_ID_ABSENT : version->id == seen->id)
+        return;
+    writer = look_up(checker, checker->entry_of, seen->id);
+    if (!seen->found_only && seen->id == TORCT_ID_DAMAGED)
+        violation = TORCT_VIOLATION_DAMAGED;
+    else if (!seen->found_only && writer != NONE && record_of(checker, writer)->outcome != TORCT_COMMITTED)
+        violation = TORCT_VIOLATION_ABORTED_READ;
+    else if (!seen->found_only && writer != NONE && look_up(checker, checker->version_of, seen->id) == NONE)
+        violation = TORCT_VIOLATION_INTERMEDIATE_READ;
+    report(checker, violation, seen->key, seen->entry, version->entry);
+    if (writer != NONE && checker->verdict->words != NULL && checker->verdict->total <= TORCT_VERDICT_WORDS_MAX) {
+        fputs("  the value read is from\n", checker->verdict->words);
+        print_entry(checker, writer);
+    }
+}
+
+/* Whether an entry wrote, read or scanned `key`, in the sense of `writes_only`. */
+static bool
+touched(const struct checker *checker, uint32_t entry, uint32_t key, bool writes_only)
+{
+    const struct torct_entry *record = record_of(checker, entry);
+    const struct torct_op *op = ops_of(checker, entry);
+
+    for (uint32_t i = 0; i < record->ops; i++) {
+        bool scan = op[i].kind == TORCT_OP_SCAN || op[i].kind == TORCT_OP_SCAN_REVERSE;
+
+        if (op[i].key == key && !scan && (!writes_only || is_write(&op[i]) || op[i].kind == TORCT_OP_REFUSED))
+            return true;
+        if (scan && !writes_only && op[i].key <= key && key < op[i].id)
+            return true;
+    }
+    return false;
+}
+
+/* A refused write has a rival: a version past the snapshot. */
+static void
+check_refusals(struct checker *checker, uint32_t entry)
+{
+    const struct torct_entry *record = record_of(checker, entry);
+    const struct torct_op *op = ops_of(checker, entry);
+
+    for (uint32_t i = 0; i < record->ops; i++)
+        if (op[i].kind == TORCT_OP_REFUSED
+            && checker->versions[checker->first[op[i].key + 1] - 1].stamp <= record->snapshot)
+            report(checker, TORCT_VIOLATION_CAUSELESS, op[i].key, entry, NONE);
+    if (record->outcome == TORCT_CONFLICTED
+        && (record->conflict_key == TORCT_KEY_NONE
+            || !touched(checker, entry, record->conflict_key, !record->serializable)))
+        report(checker, TORCT_VIOLATION_CAUSELESS, record->conflict_key, entry, NONE);
+}
+
+static void
+check_stamp(struct checker *checker, uint32_t entry)
+{
+    const struct torct_entry *record = record_of(checker, entry);
+    const struct torct_op *op = ops_of(checker, entry);
+    bool wrote = false;
+
+    if (record->outcome != TORCT_COMMITTED)
+        return;
+    for (uint32_t i = 0; i < record->ops; i++)
+        wrote |= is_write(&op[i]);
+    if (wrote ? record->stamp <= record->snapshot : record->stamp != 0)
+        report(checker, TORCT_VIOLATION_STAMP, TORCT_KEY_NONE, entry, NONE);
+}
+
+/* What an autocommit write said of its predecessor, if the order of its group leaves no doubt. */
+static void
+check_predecessor(struct checker *checker, uint32_t key, uint32_t index)
+{
+    const struct version *version = &checker->versions[index];
+    const struct torct_op *op;
+    bool present;
+
+    if (!version->automatic || group_first(checker, key, index) != group_last(checker, key, index))
+        return;
+    op = ops_of(checker, version->entry);
+    if (op->kind != TORCT_OP_FOUND && op->kind != TORCT_OP_READ)
+        return;
+    present = checker->versions[index - 1].id != TORCT_ID_ABSENT;
+    if (present != (op->kind == TORCT_OP_FOUND))
+        report(checker, TORCT_VIOLATION_READ, key, version->entry, checker->versions[index - 1].entry);
+}
+
+static void
+check_entries(struct checker *checker)
+{
+    uint32_t entries = checker->entry_base[checker->run->threads];
+
+    for (uint32_t entry = 0; entry < entries; entry++) {
+        check_refusals(checker, entry);
+        check_stamp(checker, entry);
+    }
+    for (uint32_t key = 0; key < checker->run->keys; key++)
+        for (uint32_t i = checker->first[key] + 1; i < checker->first[key + 1]; i++)
+            check_predecessor(checker, key, i);
+    walk_all(checker, false, check_seen, NULL);
+}
+
+/* ---- S6: moments ---- */
+
+static bool
+is_bare_read(const struct checker *checker, uint32_t entry)
+{
+    const struct torct_entry *record = record_of(checker, entry);
+
+    return record->automatic && record->ops == 1 && ops_of(checker, entry)->kind == TORCT_OP_READ;
+}
+
+/* The last version that shows the value of version `index`: locks repeat it. */
+static uint32_t
+last_alike(const struct checker *checker, uint32_t key, uint32_t index)
+{
+    while (index + 1 < checker->first[key + 1] && checker->versions[index + 1].id == checker->versions[index].id)
+        index++;
+    return index;
+}
+
+/* The greatest place of a read of version `index`: before another value became visible. */
+static uint64_t
+greatest_place(const struct checker *checker, uint32_t key, uint32_t index)
+{
+    index = last_alike(checker, key, index);
+    return index + 1 < checker->first[key + 1] ? 2 * checker->versions[index + 1].stamp : NEVER;
+}
+
+/* Where an autocommit read stands: at its version; if it found nothing, at the first gap that is not over yet at
+ * `passed`, which leaves most room to all that follow. NONE: nowhere. */
+static uint32_t
+version_read(const struct checker *checker, uint32_t entry, uint64_t passed)
+{
+    const struct torct_op *op = ops_of(checker, entry);
+    uint32_t index = look_up(checker, checker->version_of, op->id);
+    uint64_t returned = record_of(checker, entry)->commit_returned;
+
+    if (op->id == checker->versions[checker->first[op->key]].id && op->id != TORCT_ID_ABSENT)
+        return checker->first[op->key];
+    if (op->id != TORCT_ID_ABSENT)
+        return index != NONE && index >= checker->first[op->key] && index < checker->first[op->key + 1] ? index : NONE;
+    for (index = visible(checker, op->key, passed / 2); index > checker->first[op->key]
+         && greatest_place(checker, op->key, index - 1) >= passed;)
+        index--;
+    for (; index < checker->first[op->key + 1]; index++) {
+        uint32_t writer = checker->versions[index].entry;
+
+        if (checker->versions[index].id == TORCT_ID_ABSENT
+            && (writer == NONE || record_of(checker, writer)->commit_called < returned))
+            return index;
+    }
+    return NONE;
+}
+
+/* Give an autocommit read its place; report one that has none. */
+static void
+place_read(struct checker *checker, struct event *event, uint64_t passed)
+{
+    const struct torct_op *op = ops_of(checker, event->entry);
+    uint32_t index = version_read(checker, event->entry, passed);
+    uint32_t writer = index == NONE ? NONE : checker->versions[index].entry;
+
+    event->greatest = NEVER;
+    if (index == NONE) {
+        writer = look_up(checker, checker->entry_of, op->id);
+        report(checker, op->id == TORCT_ID_DAMAGED ? TORCT_VIOLATION_DAMAGED
+                        : writer != NONE && record_of(checker, writer)->outcome != TORCT_COMMITTED
+                            ? TORCT_VIOLATION_ABORTED_READ : TORCT_VIOLATION_READ, op->key, event->entry, writer);
+        return;
+    }
+    if (writer != NONE && record_of(checker, writer)->commit_called > event->returned)
+        report(checker, TORCT_VIOLATION_REAL_TIME, op->key, event->entry, writer);
+    event->least = 2 * checker->versions[index].stamp;
+    event->greatest = greatest_place(checker, op->key, index);
+}
+
+/* The events of one thread, in time order: its entries follow one another. */
+static uint32_t
+list_events(const struct checker *checker, unsigned thread, struct event *events)
+{
+    uint32_t count = 0;
+
+    for (uint32_t entry = checker->entry_base[thread]; entry < checker->entry_base[thread + 1]; entry++) {
+        const struct torct_entry *record = record_of(checker, entry);
+        bool commits = record->outcome == TORCT_COMMITTED && record->stamp != 0;
+
+        if (!record->automatic)
+            events[count++] = (struct event){record->begin_called, record->begin_returned, 2 * record->snapshot + 1,
+                                             2 * record->snapshot + 1, entry};
+        if (commits || is_bare_read(checker, entry))
+            events[count++] = (struct event){record->commit_called, record->commit_returned, 2 * record->stamp,
+                                             2 * record->stamp, entry};
+    }
+    return count;
+}
+
+/* Merge the threads' events by the moment of their call; what has returned before then has passed. */
+static void
+check_moments(struct checker *checker)
+{
+    unsigned threads = checker->run->threads;
+    struct event **events = must_allocate(threads, sizeof(*events));
+    uint32_t *counts = must_allocate(threads, sizeof(*counts));
+    uint32_t *called = must_allocate(threads, sizeof(*called));
+    uint32_t *returned = must_allocate(threads, sizeof(*returned));
+    uint64_t passed = 0;
+    uint32_t passed_entry = NONE;
+
+    for (unsigned t = 0; t < threads; t++) {
+        events[t] = must_allocate(2 * (size_t)(checker->entry_base[t + 1] - checker->entry_base[t]), sizeof(**events));
+        counts[t] = list_events(checker, t, events[t]);
+    }
+    for (;;) {
+        struct event *next = NULL;
+        unsigned thread = 0;
+
+        for (unsigned t = 0; t < threads; t++)
+            if (called[t] < counts[t] && (next == NULL || events[t][called[t]].called < next->called)) {
+                next = &events[t][called[t]];
+                thread = t;
+            }
+        if (next == NULL)
+            break;
+        for (unsigned t = 0; t < threads; t++)
+            for (; returned[t] < called[t] && events[t][returned[t]].returned < next->called; returned[t]++)
+                if (events[t][returned[t]].least > passed) {
+                    passed = events[t][returned[t]].least;
+                    passed_entry = events[t][returned[t]].entry;
+                }
+        if (is_bare_read(checker, next->entry))
+            place_read(checker, next, passed);
+        if (passed > next->greatest)
+            report(checker, TORCT_VIOLATION_REAL_TIME, TORCT_KEY_NONE, passed_entry, next->entry);
+        called[thread]++;
+    }
+    for (unsigned t = 0; t < threads; t++)
+        free(events[t]);
+    free(returned);
+    free(called);
+    free(counts);
+    free(events);
+}
+
+/* ---- S8: dependencies ---- */
+
+enum edge_kind { EDGE_WW, EDGE_WR, EDGE_RW };
+
+struct edge {
+    uint32_t to;
+    uint32_t next;              /* The next edge of the same origin, or NONE. */
+    uint32_t key;
+    uint32_t kind;
+};
+
+struct graph {
+    struct edge *edges;
+    uint32_t count, capacity;
+    uint32_t *head;             /* Per entry: its first edge, or NONE. */
+    uint32_t *incoming;         /* Per entry: edges not yet taken away. */
+    uint32_t *node_before;      /* Per version: the newest node's version not after it, or NONE. */
+    uint32_t *node_after;       /* Per version: the oldest node's version after it, or NONE. */
+};
+
+static void
+add_edge(struct graph *graph, uint32_t from, uint32_t to, uint32_t key, enum edge_kind kind)
+{
+    if (from == to)
+        return;
+    if (graph->count == graph->capacity) {
+        graph->capacity = graph->capacity * 2 + 1024;
+        graph->edges = realloc(graph->edges, graph->capacity * sizeof(*graph->edges));
+        if (graph->edges == NULL) {
+            fprintf(stderr, "the checker has no memory for %" PRIu32 " edges\n", graph->capacity);
+            exit(EXIT_FAILURE);
+        }
+    }
+    graph->edges[graph->count] = (struct edge){to, graph->head[from], key, kind};
+    graph->head[from] = graph->count++;
+    graph->incoming[to]++;
+}
+
+/* Only the last version of a group has a known place in it. */
+static void
+link_versions(struct checker *checker, struct graph *graph, uint32_t key)
+{
+    uint32_t before = NONE;
+
+    for (uint32_t first = checker->first[key], last; first < checker->first[key + 1]; first = last + 1) {
+        uint32_t newest = before;
+
+        last = group_last(checker, key, first);
+        for (uint32_t i = first; i <= last; i++) {
+            graph->node_before[i] = checker->versions[i].node ? i : before;
+            if (!checker->versions[i].node)
+                continue;
+            if (before != NONE)
+                add_edge(graph, checker->versions[before].entry, checker->versions[i].entry, key, EDGE_WW);
+            if (i < last && checker->versions[last].node)
+                add_edge(graph, checker->versions[i].entry, checker->versions[last].entry, key, EDGE_WW);
+            newest = i;
+        }
+        before = newest;
+    }
+    before = NONE;
+    for (uint32_t i = checker->first[key + 1]; i-- > checker->first[key];) {
+        uint32_t last = group_last(checker, key, i);
+
+        if (i < last)
+            graph->node_after[i] = checker->versions[last].node ? last : graph->node_after[last];
+        else
+            graph->node_after[i] = before;
+        if (checker->versions[i].node)
+            before = i;
+    }
+}
+
+/* A read of the value that versions `first` to `last` show: after the writer of the first, before the next one's. */
+static void
+link_read(struct checker *checker, struct graph *graph, uint32_t reader, uint32_t key, uint32_t first, uint32_t last)
+{
+    uint32_t before = graph->node_before[first], after = graph->node_after[last];
+
+    if (before != NONE)
+        add_edge(graph, checker->versions[before].entry, reader, key, EDGE_WR);
+    if (after != NONE)
+        add_edge(graph, reader, checker->versions[after].entry, key, EDGE_RW);
+}
+
+static void
+link_seen(struct checker *checker, const struct seen *seen, void *context)
+{
+    struct graph *graph = context;
+    uint32_t index = visible(checker, seen->key, seen->record->snapshot);
+
+    if (!seen->found_only) {
+        link_read(checker, graph, seen->entry, seen->key, index, index);
+        return;
+    }
+    /* It saw that there was a value: so it stands before the one who took it away. */
+    while (index < checker->first[seen->key + 1] && checker->versions[index].id != TORCT_ID_ABSENT)
+        index++;
+    if (index < checker->first[seen->key + 1] && checker->versions[index].node)
+        add_edge(graph, seen->entry, checker->versions[index].entry, seen->key, EDGE_RW);
+}
+
+/* Autocommit reads that found a value; one that found nothing may stand in several gaps. */
+static void
+link_bare_reads(struct checker *checker, struct graph *graph)
+{
+    uint32_t entries = checker->entry_base[checker->run->threads];
+
+    for (uint32_t entry = 0; entry < entries; entry++) {
+        const struct torct_op *op = ops_of(checker, entry);
+
+        if (is_bare_read(checker, entry) && op->id != TORCT_ID_ABSENT) {
+            uint32_t index = version_read(checker, entry, 0);
+
+            if (index != NONE)
+                link_read(checker, graph, entry, op->key, index, last_alike(checker, op->key, index));
+        }
+    }
+}
+
+/* Take away, again and again, what nothing depends on: what cannot be taken away lies on or behind a cycle. */
+static uint32_t
+peel(struct graph *graph, uint32_t entries)
+{
+    uint32_t *ready = must_allocate(entries, sizeof(*ready));
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < entries; i++)
+        if (graph->incoming[i] == 0)
+            ready[count++] = i;
+    for (uint32_t taken = 0; taken < count; taken++)
+        for (uint32_t e = graph->head[ready[taken]]; e != NONE; e = graph->edges[e].next)
+            if (--graph->incoming[graph->edges[e].to] == 0)
+                ready[count++] = graph->edges[e].to;
+    free(ready);
+    return entries - count;
+}
+
+/* An edge from a node that is left to another one that is left. By peel() each of those has a predecessor, not always a
+ * successor, so walk back: find any edge into `node`. */
+static uint32_t
+edge_into(const struct graph *graph, uint32_t entries, uint32_t node, uint32_t *edge)
+{
+    for (uint32_t from = 0; from < entries; from++) {
+        if (graph->incoming[from] == 0)
+            continue;
+        for (uint32_t e = graph->head[from]; e != NONE; e = graph->edges[e].next)
+            if (graph->edges[e].to == node) {
+                *edge = e;
+                return from;
+            }
+    }
+    return NONE;
+}
+
+/* Tell one cycle: walk back until a node comes twice, then print from there. */
+static void
+report_cycle(struct checker *checker, struct graph *graph, uint32_t entries)
+{
+    static const char *const names[] = {"ww", "wr", "rw"};
+    enum { STEPS_MAX = 1000, TOLD_MAX = 16 };
+    uint32_t path[STEPS_MAX + 1], edges[STEPS_MAX + 1], edge = NONE, length = 0, back = NONE;
+
+    if (!torct_verdict_add(checker->verdict, TORCT_VIOLATION_CYCLE))
+        return;
+    path[0] = 0;
+    while (graph->incoming[path[0]] == 0)
+        path[0]++;
+    while (length < STEPS_MAX && back == NONE) {
+        path[length + 1] = edge_into(graph, entries, path[length], &edge);
+        edges[length] = edge;
+        length++;
+        for (uint32_t i = 0; i < length && back == NONE; i++)
+            if (path[i] == path[length])
+                back = i;
+    }
+    if (back == NONE) {
+        fputs("  of more than 1000 transactions\n", checker->verdict->words);
+        return;
+    }
+    for (uint32_t i = length; i > back && length - i < TOLD_MAX; i--) {
+        print_entry(checker, path[i]);
+        fprintf(checker->verdict->words, "    -- %s over key %" PRIu32 " -->\n", names[graph->edges[edges[i - 1]].kind],
+                graph->edges[edges[i - 1]].key);
+    }
+    if (length - back > TOLD_MAX)
+        fprintf(checker->verdict->words, "  ... %" PRIu32 " more ...\n", length - back - TOLD_MAX);
+    print_entry(checker, path[back]);
+}
+
+static void
+check_cycles(struct checker *checker)
+{
+    uint32_t entries = checker->entry_base[checker->run->threads];
+    uint32_t versions = checker->first[checker->run->keys];
+    struct graph graph = {0};
+
+    graph.head = must_allocate(entries, sizeof(*graph.head));
+    graph.incoming = must_allocate(entries, sizeof(*graph.incoming));
+    graph.node_before = must_allocate(versions, sizeof(*graph.node_before));
+    graph.node_after = must_allocate(versions, sizeof(*graph.node_after));
+    memset(graph.head, 0xff, entries * sizeof(*graph.head));
+    for (uint32_t key = 0; key < checker->run->keys; key++)
+        link_versions(checker, &graph, key);
+    walk_all(checker, true, link_seen, &graph);
+    link_bare_reads(checker, &graph);
+    if (peel(&graph, entries) > 0)
+        report_cycle(checker, &graph, entries);
+    free(graph.node_after);
+    free(graph.node_before);
+    free(graph.incoming);
+    free(graph.head);
+    free(graph.edges);
+}
+
+/* ---- All of it ---- */
+
+static void
+checker_init(struct checker *checker, const struct torct_run *run, struct torct_verdict *verdict)
+{
+    *checker = (struct checker){.run = run, .verdict = verdict};
+    checker->entry_base = must_allocate(run->threads + 1, sizeof(uint32_t));
+    checker->first = must_allocate(run->keys + 1, sizeof(uint32_t));
+    checker->version_of = must_allocate(run->threads, sizeof(uint32_t *));
+    checker->entry_of = must_allocate(run->threads, sizeof(uint32_t *));
+    checker->own_entry = must_allocate(run->keys, sizeof(uint32_t));
+    checker->own_op = must_allocate(run->keys, sizeof(uint32_t));
+    for (unsigned thread = 0; thread < run->threads; thread++)
+        checker->entry_base[thread + 1] = checker->entry_base[thread] + run->histories[thread].entry_count;
+}
+
+static void
+checker_fini(struct checker *checker)
+{
+    for (unsigned thread = 0; thread < checker->run->threads; thread++) {
+        free(checker->version_of[thread]);
+        free(checker->entry_of[thread]);
+    }
+    free(checker->versions);
+    free(checker->own_op);
+    free(checker->own_entry);
+    free(checker->entry_of);
+    free(checker->version_of);
+    free(checker->first);
+    free(checker->entry_base);
+}
+
+void
+torct_check_si(const struct torct_run *run, struct torct_verdict *verdict)
+{
+    uint64_t before = verdict->total;
+    struct checker checker;
+
+    checker_init(&checker, run, verdict);
+    build_ids(&checker);
+    build_versions(&checker);
+    check_groups(&checker);
+    check_overlaps(&checker);
+    check_entries(&checker);
+    check_moments(&checker);
+    if (verdict->total == before)       /* Dependencies mean something only among right reads. */
+        check_cycles(&checker);
+    for (uint32_t key = 0; key < run->keys; key++)
+        run->baseline[key] = checker.versions[checker.first[key + 1] - 1].id;
+    checker_fini(&checker);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* stress/check_si: is a recorded history what the store promises? Exact with respect to the recorded stamps.
+ *
+ * Snapshot isolation, for every transaction, also those that aborted:
+ *   S1  a read returns the version with the greatest commit stamp that is not past the snapshot, or the own write
+ *   S2  a scan shows exactly the keys that have such a version, in order
+ *   S3  what did not commit is never read
+ *   S4  of one key's committed transactions, each one's snapshot is not before the stamp of the writer before it; an
+ *       autocommit write may share a transaction's stamp if it came after it, and autocommit writes may share one: then
+ *       every snapshot sees the same of them
+ *   S5  a commit's stamp is after its snapshot
+ *   S6  stamps agree with moments: what returned before something else was called does not come after it
+ *   S7  a refused write has a committed rival
+ * Serializability, for serializable transactions and autocommit steps:
+ *   S8  their dependencies (ww, wr, rw, the latter also from absent keys in scans) have no cycle; versions of other
+ *       transactions are passed through
+ *
+ * Cost near-linear: versions sorted once per key, one pass for each axiom, Kahn's algorithm for S8. */
+#ifndef TORCT_CHECK_SI_H
+#define TORCT_CHECK_SI_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "history.h"
+#include "verdict.h"
+
+struct torct_run {
+    const struct torct_history *histories;
+    unsigned threads;
+    uint32_t keys;
+    uint64_t *baseline;     /* The id of each key before the run; afterwards, after it. */
+};
+
+/* Check everything and add what is wrong to `verdict`. Ends the process when there is no memory. */
+void torct_check_si(const struct torct_run *run, struct torct_verdict *verdict);
+
+#endif
