@@ -147,11 +147,11 @@ write_axes(FILE *file, const struct bench_plot *plot, const struct frame *frame)
 static void
 write_line(FILE *file, const struct frame *frame, const struct bench_line *line, size_t number)
 {
-    const char *colour = colours[number % (sizeof colours / sizeof *colours)];
-    const char *dash = number >= sizeof colours / sizeof *colours ? " stroke-dasharray=\"5 4\"" : "";
+    const char *colour = colours[line->colour % (sizeof colours / sizeof *colours)];
+    const char *dash = line->colour >= sizeof colours / sizeof *colours ? " stroke-dasharray=\"5 4\"" : "";
     int legend_y = TOP + 12 + (int)number * 20;
 
-    fprintf(file, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\"%s points=\"", colour, number == 0 ? "3" : "2", dash);
+    fprintf(file, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\"%s points=\"", colour, line->colour == 0 ? "3" : "2", dash);
     for (size_t i = 0; i < line->points; i++)
         if (!frame->y_log || line->y[i] > 0)
             fprintf(file, "%.1f,%.1f ", place_x(frame, line->x[i]), place_y(frame, line->y[i]));
@@ -176,12 +176,12 @@ bench_plot_write(const struct bench_plot *plot, const char *path)
     fprintf(file,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
             "font-family=\"sans-serif\" font-size=\"12\">\n"
-            "<style>text{fill:#333}.grid{stroke:#999;stroke-opacity:.35}</style>\n"
+            "<style>text{fill:#333}.grid{stroke:#ddd}</style>\n"
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
             "<text x=\"%d\" y=\"24\" font-size=\"15\">%s</text>\n",
             WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT, plot->title);
     if (plot->mark_to > plot->mark_from) {
-        fprintf(file, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"#888\" fill-opacity=\".12\"/>\n",
+        fprintf(file, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"#f0f0f0\"/>\n",
                 place_x(&frame, plot->mark_from), TOP, place_x(&frame, plot->mark_to) - place_x(&frame, plot->mark_from),
                 HEIGHT - TOP - BOTTOM);
         fprintf(file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" font-style=\"italic\">%s</text>\n",

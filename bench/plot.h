@@ -10,6 +10,7 @@ enum { BENCH_PLOT_LINES_MAX = 12, BENCH_PLOT_POINTS_MAX = 64 };
 
 struct bench_line {
     const char *name;
+    unsigned colour;                /* The same engine has the same one in every plot. */
     size_t points;
     double x[BENCH_PLOT_POINTS_MAX];
     double y[BENCH_PLOT_POINTS_MAX];

@@ -4,11 +4,14 @@
 # 1 and 16. Both servers run the whole time on loopback ports of their own, without persistence; rounds are interleaved;
 # each server's processor time is read from /proc around each measurement. A Markdown table goes to standard output.
 #
-# usage: bench/redis.sh --torcd PATH [--rounds N] [--requests N] [--keys N] [--value-size N] [--clients N]
+# With --update FILE it takes the place of what stands between the lines "<!-- redis.sh begin -->" and "<!-- redis.sh end -->".
+#
+# usage: bench/redis.sh --torcd PATH [--update FILE] [--rounds N] [--requests N] [--keys N] [--value-size N] [--clients N]
 #                       [--client-threads N] [--torcd-threads N] [--redis-threads N] [--smoke]
 set -euo pipefail
 
 torcd=
+update=
 rounds=3
 requests=300000             # At pipeline 1; four times as many at 16.
 keys=1000000
@@ -27,7 +30,8 @@ fail() {
 while [ $# -gt 0 ]; do
     case $1 in
         --smoke) rounds=1 requests=2000 keys=1000; shift; continue ;;
-        --torcd | --rounds | --requests | --keys | --value-size | --clients | --client-threads | --torcd-threads | --redis-threads)
+        --torcd | --update | --rounds | --requests | --keys | --value-size | --clients | --client-threads | \
+            --torcd-threads | --redis-threads)
             [ $# -ge 2 ] || fail "$1 needs a value"
             name=${1#--}
             declare "${name//-/_}=$2"
@@ -35,6 +39,7 @@ while [ $# -gt 0 ]; do
         *) fail "what is '$1'?" ;;
     esac
 done
+[ -z "$update" ] || grep -q '^<!-- redis.sh begin -->$' "$update" || fail "$update has no line for the table"
 [ -x "$torcd" ] || fail "--torcd PATH must name the server"
 for tool in redis-server redis-benchmark redis-cli; do
     command -v $tool > /dev/null || fail "$tool is missing (packages redis-server, redis-tools)"
@@ -122,29 +127,39 @@ median() {
     awk -v column="$2" '{ print $column }' "$1" | sort -g | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
 }
 
-echo "- $(redis-server --version | sed 's/ sha=.*//'), io-threads $redis_threads, no persistence; torcd with" \
-    "$([ "$torcd_threads" = 0 ] && echo "a thread per processor" || echo "$torcd_threads threads")"
-echo "- $clients clients from $client_threads thread(s) of redis-benchmark on the same machine ($(nproc) processors), $keys keys," \
-    "values of $value_size bytes; $rounds interleaved rounds, medians (least–most)"
-echo
-echo "| command | pipeline | torcd, requests/s | redis, requests/s | torcd / redis | p50, p99 ms torcd | p50, p99 ms redis | torcd CPU s per million | redis CPU s per million |"
-echo "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
-for pipeline in 1 16; do
-    n=$requests
-    [ $pipeline = 1 ] || n=$((requests * 4))
-    for command in set get; do
-        row="| ${command^^} | $pipeline |"
-        for server in torcd redis; do
-            file=$directory/$server.$command.$pipeline
-            row+=" $(median "$file" 1 | awk '{ printf "%.0f", $1 }') ($(awk '{ print $1 }' "$file" | sort -g | sed -n '1p;$p' | awk '{ printf "%s%.0f", (NR > 1 ? "–" : ""), $1 }')) |"
+table() {
+    echo "- $(redis-server --version | sed 's/ sha=.*//'), io-threads $redis_threads, no persistence; torcd with" \
+        "$([ "$torcd_threads" = 0 ] && echo "a thread per processor" || echo "$torcd_threads threads")"
+    echo "- $clients clients from $client_threads thread(s) of redis-benchmark on the same machine ($(nproc) processors), $keys keys," \
+        "values of $value_size bytes; $rounds interleaved rounds, medians (least–most)"
+    echo
+    echo "| command | pipeline | torcd, requests/s | redis, requests/s | torcd / redis | p50, p99 ms torcd | p50, p99 ms redis | torcd CPU s per million | redis CPU s per million |"
+    echo "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    for pipeline in 1 16; do
+        n=$requests
+        [ $pipeline = 1 ] || n=$((requests * 4))
+        for command in set get; do
+            row="| ${command^^} | $pipeline |"
+            for server in torcd redis; do
+                file=$directory/$server.$command.$pipeline
+                row+=" $(median "$file" 1 | awk '{ printf "%.0f", $1 }') ($(awk '{ print $1 }' "$file" | sort -g | sed -n '1p;$p' | awk '{ printf "%s%.0f", (NR > 1 ? "–" : ""), $1 }')) |"
+            done
+            row+=" $(echo "$(median "$directory/torcd.$command.$pipeline" 1) $(median "$directory/redis.$command.$pipeline" 1)" | awk '{ printf "%.2f", $1 / $2 }') |"
+            for server in torcd redis; do
+                row+=" $(median "$directory/$server.$command.$pipeline" 2), $(median "$directory/$server.$command.$pipeline" 3) |"
+            done
+            for server in torcd redis; do
+                row+=" $(median "$directory/$server.$command.$pipeline" 4 | awk -v n=$n '{ printf "%.2f", $1 * 1e6 / n }') |"
+            done
+            echo "$row"
         done
-        row+=" $(echo "$(median "$directory/torcd.$command.$pipeline" 1) $(median "$directory/redis.$command.$pipeline" 1)" | awk '{ printf "%.2f", $1 / $2 }') |"
-        for server in torcd redis; do
-            row+=" $(median "$directory/$server.$command.$pipeline" 2), $(median "$directory/$server.$command.$pipeline" 3) |"
-        done
-        for server in torcd redis; do
-            row+=" $(median "$directory/$server.$command.$pipeline" 4 | awk -v n=$n '{ printf "%.2f", $1 * 1e6 / n }') |"
-        done
-        echo "$row"
     done
-done
+}
+
+if [ -n "$update" ]; then
+    table > "$directory/table"
+    sed -i -e '/^<!-- redis.sh begin -->$/,/^<!-- redis.sh end -->$/ { /^<!-- redis.sh/ !d }' \
+        -e "/^<!-- redis.sh begin -->$/ r $directory/table" "$update"
+else
+    table
+fi

@@ -609,6 +609,7 @@ plot_over_threads(const struct bench_report *report, unsigned w, const char *dir
         struct bench_line *line = &plot.line[plot.lines];
 
         line->name = report->engines[e]->name;
+        line->colour = e;
         line->points = 0;
         for (unsigned t = 0; t < report->thread_counts; t++) {
             double rate = bench_figure_median(bench_report_figure(report, w, t, e));
@@ -641,6 +642,7 @@ plot_latencies(const struct bench_report *report, unsigned w, const char *direct
         if (torci_histogram_count(latency) == 0)
             continue;
         line->name = report->engines[e]->name;
+        line->colour = e;
         line->points = plot.x_count;
         for (unsigned i = 0; i < plot.x_count; i++) {
             line->x[i] = i;
@@ -666,6 +668,7 @@ plot_over_time(const struct bench_report *report, unsigned w, bool memory, const
             if (total->points != BENCH_POINTS)
                 continue;
             line->name = report->engines[e]->name;
+            line->colour = e;
             line->points = total->points;
             for (unsigned i = 0; i < total->points; i++) {
                 line->x[i] = total->series[i].at_s;

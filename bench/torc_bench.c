@@ -19,11 +19,16 @@
 
 #define ZIPF_THETA 0.99
 
+/* The lines of a document between which the report belongs. */
+#define UPDATE_BEGIN "<!-- torc-bench begin -->\n"
+#define UPDATE_END "<!-- torc-bench end -->\n"
+
 struct settings {
     struct bench_report report;
     const char *engines;            /* Comma-separated patterns; NULL: all. */
     const char *workloads;
     const char *markdown;
+    const char *update;             /* A file with UPDATE_BEGIN and UPDATE_END. */
     const char *json;
     const char *plots;
     const char *directory;
@@ -55,8 +60,10 @@ fail(const char *format, ...)
 static void
 print_help(void)
 {
-    printf("usage: torc-bench [options]\n\n"
-           "Measures torc's store beside other engines, in one run, and reports the ratios.\n\n"
+    printf("usage: torc-bench [mvcc] [options]\n"
+           "       torc-bench wire [options of bench/redis.sh]\n\n"
+           "Measures torc's store beside other engines, in one run, and reports the ratios. wire measures torcd beside\n"
+           "redis-server.\n\n"
            "  --engines LIST       which engines, comma-separated patterns (all that were built in)\n"
            "  --workloads LIST     which workloads, comma-separated patterns, as 'ycsb-*,get' (all)\n"
            "  --threads LIST       numbers of threads (1,2,8)\n"
@@ -68,6 +75,7 @@ print_help(void)
            "  --seed N             of keys' order, values and draws (1)\n"
            "  --directory DIR      where engines keep files: should be RAM (/dev/shm)\n"
            "  --markdown FILE      write the report there (else to standard output)\n"
+           "  --update FILE        put the report between the lines of FILE that are marked for it\n"
            "  --json FILE          write every figure\n"
            "  --plots DIR          write SVG plots there\n"
            "  --smoke              everything, tiny: whether it works, not how fast\n"
@@ -161,7 +169,7 @@ static void
 parse_options(struct settings *settings, int count, char **arguments)
 {
     enum { ENGINES = 256, WORKLOADS, THREADS, KEYS, VALUE_SIZE, SECONDS, LONG_READER_SECONDS, ROUNDS, SEED, DIRECTORY, MARKDOWN,
-           JSON, PLOTS, SMOKE, LIST, HELP };
+           UPDATE, JSON, PLOTS, SMOKE, LIST, HELP };
     static const struct option options[] = {
         { "engines", required_argument, NULL, ENGINES }, { "workloads", required_argument, NULL, WORKLOADS },
         { "threads", required_argument, NULL, THREADS }, { "keys", required_argument, NULL, KEYS },
@@ -169,6 +177,7 @@ parse_options(struct settings *settings, int count, char **arguments)
         { "long-reader-seconds", required_argument, NULL, LONG_READER_SECONDS },
         { "rounds", required_argument, NULL, ROUNDS }, { "seed", required_argument, NULL, SEED },
         { "directory", required_argument, NULL, DIRECTORY }, { "markdown", required_argument, NULL, MARKDOWN },
+        { "update", required_argument, NULL, UPDATE },
         { "json", required_argument, NULL, JSON }, { "plots", required_argument, NULL, PLOTS },
         { "smoke", no_argument, NULL, SMOKE }, { "list", no_argument, NULL, LIST },
         { "help", no_argument, NULL, HELP }, { NULL, 0, NULL, 0 }
@@ -191,6 +200,7 @@ parse_options(struct settings *settings, int count, char **arguments)
         case SEED: report->seed = parse_number("seed", optarg, 0, UINT64_MAX); break;
         case DIRECTORY: settings->directory = optarg; break;
         case MARKDOWN: settings->markdown = optarg; break;
+        case UPDATE: settings->update = optarg; break;
         case JSON: settings->json = optarg; break;
         case PLOTS: settings->plots = optarg; break;
         case SMOKE: make_tiny(settings); break;
@@ -199,6 +209,8 @@ parse_options(struct settings *settings, int count, char **arguments)
         default: exit(2);
         }
     }
+    if (optind < count && strcmp(arguments[optind], "mvcc") == 0)
+        optind++;
     if (optind != count)
         fail("what is '%s'? See --help", arguments[optind]);
 }
@@ -273,7 +285,7 @@ run_cell(struct bench_process *process, const struct bench_cell *cell, struct be
         bench_process_stop(process);
     result = bench_process_run(process, cell);
     if (result == NULL) {
-        figure->failed = true;
+        figure->failed = bench_interrupted == 0;
         return;
     }
     bench_figure_add(figure, result);
@@ -350,6 +362,75 @@ create(const char *path)
     return file;
 }
 
+static char *
+read_whole(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    struct stat status;
+    char *text;
+    size_t size;
+
+    if (file == NULL || fstat(fileno(file), &status) != 0)
+        fail("%s: %s", path, strerror(errno));
+    text = malloc((size_t)status.st_size + 1);
+    if (text == NULL)
+        fail("no memory");
+    size = fread(text, 1, (size_t)status.st_size, file);
+    text[size] = '\0';
+    fclose(file);
+    return text;
+}
+
+/* Where the marks of a document stand: the end of the first, the begin of the second. */
+static void
+find_marks(const char *path, const char *text, const char **begin, const char **end)
+{
+    *begin = strstr(text, UPDATE_BEGIN);
+    *end = *begin == NULL ? NULL : strstr(*begin, UPDATE_END);
+    if (*end == NULL)
+        fail("--update %s: it has no two lines\n%s%s", path, UPDATE_BEGIN, UPDATE_END);
+    *begin += strlen(UPDATE_BEGIN);
+}
+
+/* Find out before the run, not after it, that a report cannot be written. */
+static void
+check_outputs(const struct settings *settings)
+{
+    if (settings->update != NULL) {
+        const char *begin;
+        const char *end;
+        char *text = read_whole(settings->update);
+
+        find_marks(settings->update, text, &begin, &end);
+        free(text);
+    }
+    if (settings->markdown != NULL)
+        fclose(create(settings->markdown));
+    if (settings->json != NULL)
+        fclose(create(settings->json));
+    if (settings->plots != NULL && mkdir(settings->plots, 0777) != 0 && errno != EEXIST)
+        fail("%s: %s", settings->plots, strerror(errno));
+}
+
+/* Replace what stands between the marks of a document by the report. */
+static void
+update_document(const struct bench_report *report, const char *path)
+{
+    char *text = read_whole(path);
+    const char *begin;
+    const char *end;
+    FILE *file;
+
+    find_marks(path, text, &begin, &end);
+    file = create(path);
+    fwrite(text, 1, (size_t)(begin - text), file);
+    fprintf(file, "\n");
+    bench_report_markdown(report, file);
+    fprintf(file, "\n%s", end);
+    fclose(file);
+    free(text);
+}
+
 static void
 write_reports(const struct settings *settings)
 {
@@ -358,6 +439,8 @@ write_reports(const struct settings *settings)
     bench_report_markdown(&settings->report, markdown);
     if (markdown != stdout)
         fclose(markdown);
+    if (settings->update != NULL)
+        update_document(&settings->report, settings->update);
     if (settings->json != NULL) {
         FILE *json = create(settings->json);
 
@@ -380,6 +463,24 @@ join(int count, char **arguments)
     return command;
 }
 
+/* Replace this program by the script that measures the servers. */
+static _Noreturn void
+run_wire(int count, char **arguments)
+{
+    char **words = calloc((size_t)count + 3, sizeof *words);
+    int used = 0;
+
+    if (words == NULL)
+        fail("no memory");
+    words[used++] = (char[]){ BENCH_WIRE_SCRIPT };
+    words[used++] = (char[]){ "--torcd" };
+    words[used++] = (char[]){ BENCH_TORCD };
+    for (int i = 2; i < count; i++)
+        words[used++] = arguments[i];
+    execv(words[0], words);
+    fail("%s: %s", words[0], strerror(errno));
+}
+
 int
 main(int count, char **arguments)
 {
@@ -392,21 +493,22 @@ main(int count, char **arguments)
     char directory[200];
     bool clean;
 
+    if (count > 1 && strcmp(arguments[1], "wire") == 0)
+        run_wire(count, arguments);
+    report->command = join(count, arguments);     /* Before getopt reorders them. */
     parse_options(&settings, count, arguments);
     if (settings.list) {
         print_list();
         return 0;
     }
     choose_engines(&settings);
-    report->command = join(count, arguments);
     for (unsigned t = 0; t < report->thread_counts; t++)
         if (report->threads[t] > report->spec.threads_max)
             report->spec.threads_max = report->threads[t];
     report->figures = calloc((size_t)bench_workload_count * report->thread_counts * report->engine_count, sizeof *report->figures);
     if (report->figures == NULL)
         fail("no memory");
-    if (settings.plots != NULL && mkdir(settings.plots, 0777) != 0 && errno != EEXIST)
-        fail("%s: %s", settings.plots, strerror(errno));
+    check_outputs(&settings);
     snprintf(directory, sizeof directory, "%s/torc-bench-XXXXXX", settings.directory);
     if (mkdtemp(directory) == NULL)
         fail("%s: %s", directory, strerror(errno));

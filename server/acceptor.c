@@ -220,7 +220,8 @@ torcd_acceptor_create(uv_loop_t *uv, struct torcd_server *server, struct torcd_l
     for (unsigned i = 0; i < options->binds_count || i == 0; i++) {
         const char *address = options->binds_count == 0 ? "127.0.0.1" : options->binds[i];
         if (!add_listener(acceptor, uv, address)) {
-            (void)snprintf(error, error_size, "cannot listen on %s port %u: %s", address, acceptor->port, strerror(errno));
+            (void)snprintf(error, error_size, "cannot listen on %s port %u: %s", address, acceptor->port,
+                           strerror(errno));
             torcd_acceptor_close(acceptor);
             return NULL;
         }

@@ -18,53 +18,62 @@
 
 #define NAME_MAX_SIZE 16u
 
-#define KEYS TORCD_WRITES
+/* Flags, short for the table. */
+#define W TORCD_WRITES
+#define R TORCD_READS
+#define F TORCD_FAST
+#define C TORCD_CONNECTION
+#define I TORCD_IMMEDIATE
 static const struct torcd_command commands[] = {
-    {"append", 3, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_append, "string", "Appends a string to the value of a key."},
-    {"auth", -2, TORCD_CONNECTION | TORCD_FAST, 0, 0, 0, torcd_command_auth, "connection", "Authenticates the connection."},
-    {"client", -2, TORCD_CONNECTION, 0, 0, 0, torcd_command_client, "connection", "Names and lists connections."},
-    {"command", -1, TORCD_CONNECTION, 0, 0, 0, torcd_command_command, "server", "Describes the commands."},
+    {"append", 3, W | F, 1, 1, 1, torcd_command_append, "string", "Appends a string to the value of a key."},
+    {"auth", -2, C | F, 0, 0, 0, torcd_command_auth, "connection", "Authenticates the connection."},
+    {"client", -2, C, 0, 0, 0, torcd_command_client, "connection", "Names and lists connections."},
+    {"command", -1, C, 0, 0, 0, torcd_command_command, "server", "Describes the commands."},
     {"config", -2, TORCD_ADMIN, 0, 0, 0, torcd_command_config, "server", "Reads and changes settings."},
-    {"dbsize", 1, TORCD_READS | TORCD_FAST, 0, 0, 0, torcd_command_dbsize, "server", "Returns the number of keys."},
-    {"decr", 2, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_decr, "string", "Subtracts one from the integer value of a key."},
-    {"decrby", 3, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_decrby, "string", "Subtracts from the integer value of a key."},
-    {"del", -2, KEYS, 1, -1, 1, torcd_command_del, "generic", "Deletes keys."},
-    {"discard", 1, TORCD_IMMEDIATE | TORCD_FAST, 0, 0, 0, torcd_command_discard, "transactions", "Discards a transaction."},
-    {"echo", 2, TORCD_CONNECTION | TORCD_FAST, 0, 0, 0, torcd_command_echo, "connection", "Returns the given string."},
-    {"exec", 1, TORCD_IMMEDIATE, 0, 0, 0, torcd_command_exec, "transactions", "Executes all commands of a transaction."},
-    {"exists", -2, TORCD_READS | TORCD_FAST, 1, -1, 1, torcd_command_exists, "generic", "Counts those keys that exist."},
-    {"flushall", -1, KEYS, 0, 0, 0, torcd_command_flushall, "server", "Removes all keys of all databases."},
-    {"flushdb", -1, KEYS, 0, 0, 0, torcd_command_flushdb, "server", "Removes all keys of the current database."},
-    {"get", 2, TORCD_READS | TORCD_FAST, 1, 1, 1, torcd_command_get, "string", "Returns the value of a key."},
-    {"getdel", 2, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_getdel, "string", "Returns the value of a key and deletes it."},
-    {"getset", 3, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_getset, "string", "Sets a key and returns its old value."},
-    {"hello", -1, TORCD_CONNECTION | TORCD_FAST, 0, 0, 0, torcd_command_hello, "connection", "Chooses the protocol."},
-    {"incr", 2, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_incr, "string", "Adds one to the integer value of a key."},
-    {"incrby", 3, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_incrby, "string", "Adds to the integer value of a key."},
+    {"dbsize", 1, R | F, 0, 0, 0, torcd_command_dbsize, "server", "Returns the number of keys."},
+    {"decr", 2, W | F, 1, 1, 1, torcd_command_decr, "string", "Subtracts one from the integer value of a key."},
+    {"decrby", 3, W | F, 1, 1, 1, torcd_command_decrby, "string", "Subtracts from the integer value of a key."},
+    {"del", -2, W, 1, -1, 1, torcd_command_del, "generic", "Deletes keys."},
+    {"discard", 1, I | F, 0, 0, 0, torcd_command_discard, "transactions", "Discards a transaction."},
+    {"echo", 2, C | F, 0, 0, 0, torcd_command_echo, "connection", "Returns the given string."},
+    {"exec", 1, I, 0, 0, 0, torcd_command_exec, "transactions", "Executes all commands of a transaction."},
+    {"exists", -2, R | F, 1, -1, 1, torcd_command_exists, "generic", "Counts those keys that exist."},
+    {"flushall", -1, W, 0, 0, 0, torcd_command_flushall, "server", "Removes all keys of all databases."},
+    {"flushdb", -1, W, 0, 0, 0, torcd_command_flushdb, "server", "Removes all keys of the current database."},
+    {"get", 2, R | F, 1, 1, 1, torcd_command_get, "string", "Returns the value of a key."},
+    {"getdel", 2, W | F, 1, 1, 1, torcd_command_getdel, "string", "Returns the value of a key and deletes it."},
+    {"getset", 3, W | F, 1, 1, 1, torcd_command_getset, "string", "Sets a key and returns its old value."},
+    {"hello", -1, C | F, 0, 0, 0, torcd_command_hello, "connection", "Chooses the protocol."},
+    {"incr", 2, W | F, 1, 1, 1, torcd_command_incr, "string", "Adds one to the integer value of a key."},
+    {"incrby", 3, W | F, 1, 1, 1, torcd_command_incrby, "string", "Adds to the integer value of a key."},
     {"info", -1, 0, 0, 0, 0, torcd_command_info, "server", "Tells how the server stands."},
-    {"keys", 2, TORCD_READS, 0, 0, 0, torcd_command_keys, "generic", "Returns all keys that match a pattern."},
-    {"mget", -2, TORCD_READS | TORCD_FAST, 1, -1, 1, torcd_command_mget, "string", "Returns the values of keys, at one instant."},
-    {"mset", -3, KEYS, 1, -1, 2, torcd_command_mset, "string", "Sets keys, at one instant."},
-    {"msetnx", -3, KEYS, 1, -1, 2, torcd_command_msetnx, "string", "Sets keys if none of them exists."},
-    {"multi", 1, TORCD_IMMEDIATE | TORCD_FAST, 0, 0, 0, torcd_command_multi, "transactions", "Starts a transaction."},
-    {"ping", -1, TORCD_CONNECTION | TORCD_FAST, 0, 0, 0, torcd_command_ping, "connection", "Says that the server answers."},
-    {"quit", -1, TORCD_CONNECTION | TORCD_IMMEDIATE, 0, 0, 0, torcd_command_quit, "connection", "Closes the connection."},
-    {"range", -3, TORCD_READS, 0, 0, 0, torcd_command_range, "generic", "Returns keys and values in key order."},
-    {"reset", 1, TORCD_CONNECTION | TORCD_IMMEDIATE, 0, 0, 0, torcd_command_reset, "connection", "Resets the connection."},
-    {"scan", -2, TORCD_READS, 0, 0, 0, torcd_command_scan, "generic", "Iterates over the keys."},
-    {"select", 2, TORCD_CONNECTION | TORCD_FAST, 0, 0, 0, torcd_command_select, "connection", "Changes the database."},
-    {"set", -3, KEYS, 1, 1, 1, torcd_command_set, "string", "Sets the value of a key."},
-    {"setnx", 3, KEYS | TORCD_FAST, 1, 1, 1, torcd_command_setnx, "string", "Sets the value of a key that does not exist."},
+    {"keys", 2, R, 0, 0, 0, torcd_command_keys, "generic", "Returns all keys that match a pattern."},
+    {"mget", -2, R | F, 1, -1, 1, torcd_command_mget, "string", "Returns the values of keys, at one instant."},
+    {"mset", -3, W, 1, -1, 2, torcd_command_mset, "string", "Sets keys, at one instant."},
+    {"msetnx", -3, W, 1, -1, 2, torcd_command_msetnx, "string", "Sets keys if none of them exists."},
+    {"multi", 1, I | F, 0, 0, 0, torcd_command_multi, "transactions", "Starts a transaction."},
+    {"ping", -1, C | F, 0, 0, 0, torcd_command_ping, "connection", "Says that the server answers."},
+    {"quit", -1, C | I, 0, 0, 0, torcd_command_quit, "connection", "Closes the connection."},
+    {"range", -3, R, 0, 0, 0, torcd_command_range, "generic", "Returns keys and values in key order."},
+    {"reset", 1, C | I, 0, 0, 0, torcd_command_reset, "connection", "Resets the connection."},
+    {"scan", -2, R, 0, 0, 0, torcd_command_scan, "generic", "Iterates over the keys."},
+    {"select", 2, C | F, 0, 0, 0, torcd_command_select, "connection", "Changes the database."},
+    {"set", -3, W, 1, 1, 1, torcd_command_set, "string", "Sets the value of a key."},
+    {"setnx", 3, W | F, 1, 1, 1, torcd_command_setnx, "string", "Sets the value of a key that does not exist."},
     {"shutdown", -1, TORCD_ADMIN | TORCD_NO_MULTI, 0, 0, 0, torcd_command_shutdown, "server", "Ends the server."},
-    {"strlen", 2, TORCD_READS | TORCD_FAST, 1, 1, 1, torcd_command_strlen, "string", "Returns the length of a value."},
-    {"time", 1, TORCD_FAST, 0, 0, 0, torcd_command_time, "server", "Returns the server's time."},
-    {"touch", -2, TORCD_READS | TORCD_FAST, 1, -1, 1, torcd_command_exists, "generic", "Counts those keys that exist."},
-    {"type", 2, TORCD_READS | TORCD_FAST, 1, 1, 1, torcd_command_type, "generic", "Tells the type of a value."},
-    {"unlink", -2, KEYS | TORCD_FAST, 1, -1, 1, torcd_command_del, "generic", "Deletes keys."},
-    {"unwatch", 1, TORCD_FAST, 0, 0, 0, torcd_command_unwatch, "transactions", "Forgets the watched keys."},
-    {"watch", -2, TORCD_IMMEDIATE | TORCD_FAST, 1, -1, 1, torcd_command_watch, "transactions", "Watches keys for changes."},
+    {"strlen", 2, R | F, 1, 1, 1, torcd_command_strlen, "string", "Returns the length of a value."},
+    {"time", 1, F, 0, 0, 0, torcd_command_time, "server", "Returns the server's time."},
+    {"touch", -2, R | F, 1, -1, 1, torcd_command_exists, "generic", "Counts those keys that exist."},
+    {"type", 2, R | F, 1, 1, 1, torcd_command_type, "generic", "Tells the type of a value."},
+    {"unlink", -2, W | F, 1, -1, 1, torcd_command_del, "generic", "Deletes keys."},
+    {"unwatch", 1, F, 0, 0, 0, torcd_command_unwatch, "transactions", "Forgets the watched keys."},
+    {"watch", -2, I | F, 1, -1, 1, torcd_command_watch, "transactions", "Watches keys for changes."},
 };
-#undef KEYS
+#undef W
+#undef R
+#undef F
+#undef C
+#undef I
 
 #define COMMANDS_COUNT (sizeof commands / sizeof commands[0])
 _Static_assert(COMMANDS_COUNT <= TORCD_COMMANDS_MAX, "every command has counters");
@@ -285,7 +294,8 @@ torcd_commands_feed(struct torcd_session *session, char *window, size_t size, si
     while (!session->closing) {
         if (*budget == 0 || unsent + session->out.size > mark)
             return TORCD_FEED_CUT;
-        enum torcd_resp_outcome outcome = torcd_resp_next(&session->parser, &limits, window + *consumed, size - *consumed);
+        enum torcd_resp_outcome outcome =
+            torcd_resp_next(&session->parser, &limits, window + *consumed, size - *consumed);
         if (outcome == TORCD_RESP_MORE) {
             if (torcd_resp_wanted(&session->parser) > limit) {
                 torcd_resp_error(&session->out, "ERR the request exceeds client-query-buffer-limit");

@@ -42,8 +42,8 @@ enum torcd_feed {
 };
 
 /* Run the requests in window[0..size), until `*budget` of them have run or the replies that wait (those in session->out
- * and `unsent` bytes before them) pass a mark. `*consumed` bytes of the window are done with. Sets session->closing when
- * the stream ends here. */
+ * and `unsent` bytes before them) pass a mark. `*consumed` bytes of the window are done with. Sets session->closing
+ * when the stream ends here. */
 enum torcd_feed
 torcd_commands_feed(struct torcd_session *session, char *window, size_t size, size_t unsent, unsigned *budget,
                     size_t *consumed);

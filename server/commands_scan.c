@@ -240,8 +240,8 @@ struct range {
     int64_t limit;
 };
 
-/* Turn the greatest key wanted, bound[0..size), into the least key past it; its new size, 0 if there is none. A zero byte
- * more makes the next key; one of full length is followed by the next that is not longer. */
+/* Turn the greatest key wanted, bound[0..size), into the least key past it; its new size, 0 if there is none. A zero
+ * byte more makes the next key; one of full length is followed by the next that is not longer. */
 static size_t
 key_after(char *bound, size_t size)
 {

@@ -19,8 +19,8 @@ argument(const struct torcd_session *session, size_t index)
     return session->arguments[index];
 }
 
-/* Whether subcommand `name` was asked for with `least` to `most` arguments in all. Tells the client if only the number is
- * wrong; `*told` is set then. */
+/* Whether subcommand `name` was asked for with `least` to `most` arguments in all. Tells the client if only the
+ * number is wrong; `*told` is set then. */
 static bool
 is_subcommand(struct torcd_session *session, const char *name, size_t least, size_t most, bool *told)
 {
@@ -43,8 +43,8 @@ reply_unknown_subcommand(struct torcd_session *session)
     for (; session->command->name[i] != '\0' && i + 1 < sizeof upper; i++)
         upper[i] = (char)(session->command->name[i] & ~0x20);
     upper[i] = '\0';
-    torcd_resp_error(&session->out, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)(name.size < 128 ? name.size : 128),
-                     (const char *)name.data, upper);
+    torcd_resp_error(&session->out, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                     (int)(name.size < 128 ? name.size : 128), (const char *)name.data, upper);
 }
 
 static void
@@ -133,8 +133,8 @@ torcd_command_auth(struct torcd_session *session)
     else if (session->arguments_count == 3)
         torcd_resp_error(&session->out, "WRONGPASS invalid username-password pair or user is disabled.");
     else
-        torcd_resp_error(&session->out, "ERR AUTH <password> called without any password configured for the default user. "
-                                        "Are you sure your configuration is correct?");
+        torcd_resp_error(&session->out, "ERR AUTH <password> called without any password configured for the default "
+                                        "user. Are you sure your configuration is correct?");
 }
 
 /* Whether `name` may name a connection; else the client is told. */
@@ -202,8 +202,8 @@ torcd_command_hello(struct torcd_session *session)
             if (!check_name(session, *name))
                 return;
         } else {
-            torcd_resp_error(&session->out, "ERR Syntax error in HELLO option '%.*s'", (int)(word.size < 64 ? word.size : 64),
-                             (const char *)word.data);
+            torcd_resp_error(&session->out, "ERR Syntax error in HELLO option '%.*s'",
+                             (int)(word.size < 64 ? word.size : 64), (const char *)word.data);
             return;
         }
     }
@@ -223,8 +223,8 @@ describe_client(const struct torcd_session *client, uint64_t now_ns, struct torc
     uint64_t active_ns = atomic_load_explicit(&client->seen.active_ns, memory_order_relaxed);
     int queued = atomic_load_explicit(&client->seen.queued, memory_order_relaxed);
 
-    torcd_buffer_format(out, "id=%" PRIu64 " addr=%s name=%s age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u sub=0 psub=0 "
-                             "multi=%d watch=%u resp=%u thread=%u cmd=%s\n",
+    torcd_buffer_format(out, "id=%" PRIu64 " addr=%s name=%s age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u "
+                             "sub=0 psub=0 multi=%d watch=%u resp=%u thread=%u cmd=%s\n",
                         client->id, client->address, client->name, (now_ns - client->created_ns) / UINT64_C(1000000000),
                         now_ns < active_ns ? 0 : (now_ns - active_ns) / UINT64_C(1000000000), queued >= 0 ? "x" : "N",
                         atomic_load_explicit(&client->seen.database, memory_order_relaxed), queued,

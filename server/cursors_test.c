@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 
+#include <torc/mvcc.h>
+
 #include "cursors.h"
 
 TestSuite(cursors, .timeout = 20);

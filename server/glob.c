@@ -86,7 +86,8 @@ match(struct torc_slice pattern_bytes, struct torc_slice text_bytes, bool ignori
         }
         if (text.at == text.end && pattern.at == pattern.end)
             return true;
-        if (text.at < text.end && pattern.at < pattern.end && match_one(&pattern, fold(*text.at, ignoring_case), ignoring_case)) {
+        if (text.at < text.end && pattern.at < pattern.end
+            && match_one(&pattern, fold(*text.at, ignoring_case), ignoring_case)) {
             text.at++;
             continue;
         }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* server/keyspace.c: databases and keys over the store.
  *
- * Counting keys  A transaction notes in worker->delta what it adds and removes; only when it has committed is that added
- *                to worker->keys. What a key was before is known exactly: had another one changed it, the commit would
- *                have been refused. Blind writes learn it from the store.
+ * Counting keys  A transaction notes in worker->delta what it adds and removes; only when it has committed is that
+ *                added to worker->keys. What a key was before is known exactly: had another one changed it, the
+ *                commit would have been refused. Blind writes learn it from the store.
  * A full store   TORC_BUSY has two causes: the memory limit, and freed memory whose grace period is not over. Only the
  *                second is worth a retry, so a full store is found out by its figures, asked to collect at most
  *                every COLLECT_EVERY_NS, and else refused at once: a client must not stop its loop by writing to it. */

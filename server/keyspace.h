@@ -28,8 +28,8 @@ typedef enum torc_status torcd_body(struct torc_txn *txn, struct torcd_session *
 bool
 torcd_keyspace_run(struct torcd_session *session, enum torcd_isolation isolation, torcd_body *body, void *context);
 
-/* The store key of `key`, which torcd_keyspace_check() let pass, in the session's database. Borrowed until the next call
- * of any function here. */
+/* The store key of `key`, which torcd_keyspace_check() let pass, in the session's database. Borrowed until the next
+ * call of any function here. */
 struct torc_slice torcd_keyspace_key(struct torcd_session *session, struct torc_slice key);
 
 /* Whether `key` is not too long for the store; else the client is told. */

@@ -192,8 +192,8 @@ process_kept(struct connection *connection, unsigned budget)
         process(connection, in->data + connection->in_begin, in->size - connection->in_begin, budget);
 }
 
-/* Make room behind connection->in for the request that is incomplete. The window moves to the front of its buffer first:
- * at most one move of an incomplete request per request, so that the cost stays linear. */
+/* Make room behind connection->in for the request that is incomplete. The window moves to the front of its buffer
+ * first: at most one move of an incomplete request per request, so that the cost stays linear. */
 static bool
 make_room(struct connection *connection)
 {
@@ -588,7 +588,8 @@ sweep_connection(struct connection *connection, uint64_t now)
         connection->unsent = unsent;
         connection->progress_ms = connection->state == LINGERING ? connection->progress_ms : now;
     }
-    if (watch_s > 0 && session->watched_count > 0 && torcd_now_ns() - session->watch_began_ns > watch_s * UINT64_C(1000000000))
+    if (watch_s > 0 && session->watched_count > 0
+        && torcd_now_ns() - session->watch_began_ns > watch_s * UINT64_C(1000000000))
         torcd_session_expire_watch(session);
     if (output_s > 0 && unsent > 0 && now - connection->progress_ms > output_s * 1000)
         drop(connection);
@@ -659,7 +660,8 @@ close_killed(struct torcd_loop *loop)
 {
     for (struct connection *connection = loop->connections; connection != NULL; connection = connection->next)
         /* Relaxed: a flag that publishes nothing. */
-        if (connection->state != CLOSED && atomic_load_explicit(&connection->session->seen.killed, memory_order_relaxed))
+        if (connection->state != CLOSED
+            && atomic_load_explicit(&connection->session->seen.killed, memory_order_relaxed))
             close_connection(connection);
 }
 

@@ -13,7 +13,8 @@ struct torcd_loop *torcd_loop_create(struct torcd_worker *worker);
 /* How many connections live there, those on their way included. Threads: any. */
 unsigned torcd_loop_connections(const struct torcd_loop *loop);
 
-/* Serve the connected, non-blocking socket `fd`, which the loop closes at last. Threads: any, until torcd_loop_stop(). */
+/* Serve the connected, non-blocking socket `fd`, which the loop closes at last. Threads: any, until
+ * torcd_loop_stop(). */
 void torcd_loop_give(struct torcd_loop *loop, int fd);
 
 /* Have the loop look for sessions that CLIENT KILL has marked. Threads: any, until torcd_loop_destroy(). */
@@ -25,7 +26,8 @@ void torcd_loop_stop(struct torcd_loop *loop);
 /* Wait for the end after torcd_loop_stop(). */
 void torcd_loop_join(struct torcd_loop *loop);
 
-/* Free a loop that was joined. All loops must have been: until then a client of one may wake another. NULL is accepted. */
+/* Free a loop that was joined. All loops must have been: until then a client of one may wake another. NULL is
+ * accepted. */
 void torcd_loop_destroy(struct torcd_loop *loop);
 
 #endif

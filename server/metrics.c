@@ -61,19 +61,18 @@ metric(struct torcd_buffer *out, const char *name, const char *type, const char 
 static void
 render_latency(const struct torcd_server *server, struct torcd_buffer *out)
 {
-    const size_t first = offsetof(struct torcd_counters, latency);
     uint64_t count = 0, sum = 0;
 
     torcd_buffer_format(out, "# HELP torcd_command_seconds Time from a command's parsing to its reply.\n"
                              "# TYPE torcd_command_seconds histogram\n");
     for (size_t i = 0; i < TORCD_LATENCY_BUCKETS; i++) {
-        count += torcd_server_sum(server, first + i * sizeof(atomic_uint_fast64_t));
+        count += torcd_server_sum(server, offsetof(struct torcd_counters, latency[i]));
         if (i + 1 < TORCD_LATENCY_BUCKETS)
             torcd_buffer_format(out, "torcd_command_seconds_bucket{le=\"%.9g\"} %" PRIu64 "\n",
                                 (double)(UINT64_C(1) << (i + 9)) / 1e9, count);
     }
     for (size_t i = 0; i < TORCD_COMMANDS_MAX; i++)
-        sum += torcd_server_sum(server, offsetof(struct torcd_counters, nanoseconds) + i * sizeof(atomic_uint_fast64_t));
+        sum += torcd_server_sum(server, offsetof(struct torcd_counters, nanoseconds[i]));
     torcd_buffer_format(out, "torcd_command_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n"
                              "torcd_command_seconds_sum %.9f\ntorcd_command_seconds_count %" PRIu64 "\n",
                         count, (double)sum / 1e9, count);
@@ -88,10 +87,10 @@ render_calls(const struct torcd_server *server, struct torcd_buffer *out)
     torcd_buffer_format(out, "# HELP torcd_command_calls_total Calls of each command.\n"
                              "# TYPE torcd_command_calls_total counter\n");
     for (size_t i = 0; i < count; i++) {
-        uint64_t calls =
-            torcd_server_sum(server, offsetof(struct torcd_counters, calls) + i * sizeof(atomic_uint_fast64_t));
+        uint64_t calls = torcd_server_sum(server, offsetof(struct torcd_counters, calls[i]));
         if (calls > 0)
-            torcd_buffer_format(out, "torcd_command_calls_total{command=\"%s\"} %" PRIu64 "\n", commands[i].name, calls);
+            torcd_buffer_format(out, "torcd_command_calls_total{command=\"%s\"} %" PRIu64 "\n", commands[i].name,
+                                calls);
     }
 }
 
@@ -131,7 +130,8 @@ torcd_metrics_render(const struct torcd_server *server, struct torcd_buffer *out
     metric(out, "clients", "gauge", "Connections open now.", load(&server->clients));
     metric(out, "clients_max", "gauge", "Connections that may be open.", torcd_setting(server, TORCD_CLIENTS_MAX));
     metric(out, "clients_accepted_total", "counter", "Connections accepted.", load(&server->clients_accepted));
-    metric(out, "clients_refused_total", "counter", "Connections refused by maxclients.", load(&server->clients_refused));
+    metric(out, "clients_refused_total", "counter", "Connections refused by maxclients.",
+           load(&server->clients_refused));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "%s_total", figures[i].name);
@@ -154,14 +154,15 @@ info_server(const struct torcd_server *server, struct torcd_buffer *out)
                              "arch_bits:%zu\r\nprocess_id:%ld\r\nrun_id:%s\r\ntcp_port:%" PRIu64 "\r\n",
                         TORCD_REDIS_VERSION, torc_version(), sizeof(void *) * 8, (long)getpid(), server->run_id,
                         torcd_setting(server, TORCD_PORT));
-    torcd_buffer_format(out, "uptime_in_seconds:%" PRIu64 "\r\nuptime_in_days:%" PRIu64 "\r\nio_threads_active:%u\r\n", up,
-                        up / 86400, server->workers_count);
+    torcd_buffer_format(out, "uptime_in_seconds:%" PRIu64 "\r\nuptime_in_days:%" PRIu64 "\r\nio_threads_active:%u\r\n",
+                        up, up / 86400, server->workers_count);
 }
 
 static void
 info_clients(const struct torcd_server *server, struct torcd_buffer *out)
 {
-    torcd_buffer_format(out, "# Clients\r\nconnected_clients:%" PRIu64 "\r\nmaxclients:%" PRIu64 "\r\nblocked_clients:0\r\n",
+    torcd_buffer_format(out, "# Clients\r\nconnected_clients:%" PRIu64 "\r\nmaxclients:%" PRIu64 "\r\n"
+                             "blocked_clients:0\r\n",
                         (uint64_t)load(&server->clients), torcd_setting(server, TORCD_CLIENTS_MAX));
 }
 
@@ -205,15 +206,17 @@ info_memory(const struct torcd_server *server, struct torcd_buffer *out)
         return;
     human(used, sizeof used, stats.memory_bytes);
     human(most, sizeof most, limit);
-    torcd_buffer_format(out, "# Memory\r\nused_memory:%" PRIu64 "\r\nused_memory_human:%s\r\nused_memory_rss:%" PRIu64 "\r\n"
-                             "maxmemory:%" PRIu64 "\r\nmaxmemory_human:%s\r\nmaxmemory_policy:noeviction\r\n",
+    torcd_buffer_format(out, "# Memory\r\nused_memory:%" PRIu64 "\r\nused_memory_human:%s\r\n"
+                             "used_memory_rss:%" PRIu64 "\r\nmaxmemory:%" PRIu64 "\r\nmaxmemory_human:%s\r\n"
+                             "maxmemory_policy:noeviction\r\n",
                         stats.memory_bytes, used, resident_bytes(), limit, most);
 }
 
 static void
 info_stats(const struct torcd_server *server, struct torcd_buffer *out)
 {
-    torcd_buffer_format(out, "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\nrejected_connections:%" PRIu64 "\r\n",
+    torcd_buffer_format(out, "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\n"
+                             "rejected_connections:%" PRIu64 "\r\n",
                         (uint64_t)load(&server->clients_accepted), (uint64_t)load(&server->clients_refused));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         torcd_buffer_format(out, "%s:%" PRIu64 "\r\n", figures[i].info_name,
@@ -235,8 +238,9 @@ info_cpu(const struct torcd_server *server, struct torcd_buffer *out)
     (void)server;
     if (getrusage(RUSAGE_SELF, &usage) != 0)
         return;
-    torcd_buffer_format(out, "# CPU\r\nused_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n", (long)usage.ru_stime.tv_sec,
-                        (long)usage.ru_stime.tv_usec, (long)usage.ru_utime.tv_sec, (long)usage.ru_utime.tv_usec);
+    torcd_buffer_format(out, "# CPU\r\nused_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n",
+                        (long)usage.ru_stime.tv_sec, (long)usage.ru_stime.tv_usec, (long)usage.ru_utime.tv_sec,
+                        (long)usage.ru_utime.tv_usec);
 }
 
 static void
@@ -247,12 +251,11 @@ info_commandstats(const struct torcd_server *server, struct torcd_buffer *out)
 
     torcd_buffer_format(out, "# Commandstats\r\n");
     for (size_t i = 0; i < count; i++) {
-        size_t at = i * sizeof(atomic_uint_fast64_t);
-        uint64_t calls = torcd_server_sum_since_reset(server, offsetof(struct torcd_counters, calls) + at);
-        uint64_t ns = torcd_server_sum_since_reset(server, offsetof(struct torcd_counters, nanoseconds) + at);
+        uint64_t calls = torcd_server_sum_since_reset(server, offsetof(struct torcd_counters, calls[i]));
+        uint64_t ns = torcd_server_sum_since_reset(server, offsetof(struct torcd_counters, nanoseconds[i]));
         if (calls > 0)
-            torcd_buffer_format(out, "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f\r\n", commands[i].name,
-                                calls, ns / 1000, (double)ns / 1000 / (double)calls);
+            torcd_buffer_format(out, "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f\r\n",
+                                commands[i].name, calls, ns / 1000, (double)ns / 1000 / (double)calls);
     }
 }
 
@@ -266,8 +269,8 @@ info_torc(const struct torcd_server *server, struct torcd_buffer *out)
     if (torc_mvcc_stats(server->store, &stats) != TORC_OK
         || torc_mvcc_snapshots(server->store, false, &oldest, 1, &open) != TORC_OK)
         return;
-    torcd_buffer_format(out, "# Torc\r\ncommits:%" PRIu64 "\r\nconflicts:%" PRIu64 "\r\naborts:%" PRIu64 "\r\nwounds:%" PRIu64
-                             "\r\nversions:%" PRIu64 "\r\nretired_bytes:%" PRIu64 "\r\n",
+    torcd_buffer_format(out, "# Torc\r\ncommits:%" PRIu64 "\r\nconflicts:%" PRIu64 "\r\naborts:%" PRIu64
+                             "\r\nwounds:%" PRIu64 "\r\nversions:%" PRIu64 "\r\nretired_bytes:%" PRIu64 "\r\n",
                         stats.commits, stats.conflicts, stats.aborts, stats.wounds,
                         stats.versions_created - stats.versions_freed, stats.retired_bytes);
     torcd_buffer_format(out, "open_transactions:%zu\r\noldest_snapshot_age_ms:%" PRIu64 "\r\n", open,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* server/metrics_http.c: a responder for one page.
  *
- * It reads a request of at most REQUEST_MAX bytes up to the empty line, looks at the first line only, answers, and closes:
- * HTTP/1.0 without keep-alive. At most PEERS_MAX connections at once, each with PEER_MS to finish; so a hostile peer can
- * keep others from the figures for a while, and never touches the clients, who live on other threads. */
+ * It reads a request of at most REQUEST_MAX bytes up to the empty line, looks at the first line only, answers, and
+ * closes: HTTP/1.0 without keep-alive. At most PEERS_MAX connections at once, each with PEER_MS to finish; so a
+ * hostile peer can keep others from the figures for a while, and never touches the clients, who live on other
+ * threads. */
 #define _GNU_SOURCE
 #include "metrics_http.h"
 

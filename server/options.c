@@ -128,7 +128,8 @@ find_flag(const char *argument)
     size_t size = strcspn(argument + 2, "=");
     unsigned i = 0;
 
-    while (i < TORCD_SETTINGS && (strlen(settings[i].flag) != size || memcmp(settings[i].flag, argument + 2, size) != 0))
+    while (i < TORCD_SETTINGS
+           && (strlen(settings[i].flag) != size || memcmp(settings[i].flag, argument + 2, size) != 0))
         i++;
     return (enum torcd_setting)i;
 }
@@ -149,8 +150,8 @@ apply(struct torcd_options *options, const char *flag, const char *value, char *
     const struct torcd_setting_info *info = torcd_setting_info(setting);
     if (torcd_setting_parse(setting, torc_slice_from_string(value), &options->values[setting]))
         return TORCD_OPTIONS_RUN;
-    (void)snprintf(error, error_size, "--%s: '%s' is not a value between %" PRIu64 " and %" PRIu64 "%s", info->flag, value,
-                   info->least, info->greatest, info->can_be_off ? ", or off" : "");
+    (void)snprintf(error, error_size, "--%s: '%s' is not a value between %" PRIu64 " and %" PRIu64 "%s", info->flag,
+                   value, info->least, info->greatest, info->can_be_off ? ", or off" : "");
     return TORCD_OPTIONS_WRONG;
 }
 

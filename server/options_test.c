@@ -81,7 +81,8 @@ Test(options, take_several_addresses)
         pointers[i] = arguments[i];
     }
     torcd_options_init(&options);
-    cr_expect_eq(torcd_options_parse(&options, 2 * TORCD_BINDS_MAX + 1, pointers, error, sizeof error), TORCD_OPTIONS_RUN);
+    cr_expect_eq(torcd_options_parse(&options, 2 * TORCD_BINDS_MAX + 1, pointers, error, sizeof error),
+                 TORCD_OPTIONS_RUN);
     cr_expect_eq(options.binds_count, TORCD_BINDS_MAX);
     torcd_options_init(&options);
     cr_expect_eq(torcd_options_parse(&options, 2 * TORCD_BINDS_MAX + 3, pointers, error, sizeof error),

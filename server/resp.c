@@ -145,7 +145,8 @@ unescape(const char *text, size_t size, size_t *used)
     }
 }
 
-/* Unquote the argument at line[*from], writing it to line[*to]: never past what was read. False: quotes do not match. */
+/* Unquote the argument at line[*from], writing it to line[*to]: never past what was read. False: quotes do not
+ * match. */
 static bool
 unquote(char *line, size_t size, size_t *from, size_t *to)
 {
@@ -186,7 +187,8 @@ unquote(char *line, size_t size, size_t *from, size_t *to)
 }
 
 static enum torcd_resp_outcome
-split_line(struct torcd_resp_parser *parser, const struct torcd_resp_limits *limits, char *window, size_t size, size_t end)
+split_line(struct torcd_resp_parser *parser, const struct torcd_resp_limits *limits, char *window, size_t size,
+           size_t end)
 {
     size_t from = 0, to = 0;
 
@@ -247,7 +249,8 @@ begin_array(struct torcd_resp_parser *parser, const struct torcd_resp_limits *li
 }
 
 static enum torcd_resp_outcome
-begin_argument(struct torcd_resp_parser *parser, const struct torcd_resp_limits *limits, const char *window, size_t size)
+begin_argument(struct torcd_resp_parser *parser, const struct torcd_resp_limits *limits, const char *window,
+               size_t size)
 {
     int64_t bytes = 0;
     size_t length = 0;

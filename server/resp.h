@@ -19,7 +19,7 @@ struct torcd_resp_limits {
 };
 
 enum torcd_resp_outcome {
-    TORCD_RESP_REQUEST,     /* arguments[0..count) are there; `consumed` bytes belong to them. count 0: an empty line. */
+    TORCD_RESP_REQUEST,     /* arguments[0..count) are there; `consumed` bytes belong to them. count 0: a blank line. */
     TORCD_RESP_MORE,        /* The window holds no whole request yet. */
     TORCD_RESP_BROKEN,      /* The peer broke the protocol or a limit: `error` tells. The stream is lost. */
     TORCD_RESP_NO_MEMORY    /* The arguments found no room. The stream is lost. */

@@ -7,8 +7,8 @@
 #include "base/testing.h"
 #include "resp.h"
 
-/* What a stream says: each argument as <size>:<bytes>, a line end after each request, "! error" at a broken end. Two ways
- * of cutting a stream into pieces are equal if they give the same transcript. */
+/* What a stream says: each argument as <size>:<bytes>, a line end after each request, "! error" at a broken end. Two
+ * ways of cutting a stream into pieces are equal if they give the same transcript. */
 struct transcript {
     struct torcd_buffer text;
     enum torcd_resp_outcome end;
@@ -27,8 +27,8 @@ write_down(struct transcript *transcript, const struct torcd_resp_parser *parser
     torcd_buffer_append(&transcript->text, "\n", 1);
 }
 
-/* Feed `stream` in pieces of the sizes that `piece` gives; the window is moved and given fresh memory of exactly its size
- * each time, so that the sanitizers see a read past its end and a pointer kept from before. */
+/* Feed `stream` in pieces of the sizes that `piece` gives; the window is moved and given fresh memory of exactly its
+ * size each time, so that the sanitizers see a read past its end and a pointer kept from before. */
 static struct transcript
 parse(struct torc_slice stream, const struct torcd_resp_limits *limits, size_t (*piece)(void *context), void *context)
 {
@@ -130,8 +130,8 @@ Test(resp_parser, refuses_unbalanced_quotes)
 Test(resp_parser, refuses_broken_lengths)
 {
     static const char *const counts[] = {
-        "*\r\n", "*x\r\n", "*1x\r\n", "*+1\r\n", "* 1\r\n", "*01\r\n", "*1025\r\n", "*99999999999999999999\r\n", "*1\rx",
-        "*-\r\n", "*1\n",
+        "*\r\n", "*x\r\n", "*1x\r\n", "*+1\r\n", "* 1\r\n", "*01\r\n", "*1025\r\n", "*99999999999999999999\r\n",
+        "*1\rx", "*-\r\n", "*1\n",
     };
     static const char *const sizes[] = {
         "*1\r\n$\r\n", "*1\r\n$-1\r\n", "*1\r\n$1048577\r\n", "*1\r\n$9223372036854775808\r\n", "*1\r\n$00\r\n",
@@ -194,9 +194,9 @@ Test(resp_parser, takes_no_memory_for_what_was_only_announced)
     torcd_resp_fini(&parser);
 }
 
-/* One byte at a time, a big argument after many small ones: the parser must not look at what it has seen again. Quadratic
- * work would be 10^12 steps here, and the timeout would come. The window does not move, so that only the parser's own
- * work is there to see. */
+/* One byte at a time, a big argument after many small ones: the parser must not look at what it has seen again.
+ * Quadratic work would be 10^12 steps here, and the timeout would come. The window does not move, so that only the
+ * parser's own work is there to see. */
 Test(resp_parser, is_linear_however_small_the_pieces, .timeout = 20)
 {
     enum { COUNT = 1000, BIG = 1000000 };
@@ -221,7 +221,8 @@ Test(resp_parser, is_linear_however_small_the_pieces, .timeout = 20)
     for (int i = 0; i < BIG; i++)
         torcd_buffer_append(&stream, "y", 1);
     for (size_t size = 1; size <= stream.size; size++)
-        cr_assert_eq(torcd_resp_next(&parser, &(struct torcd_resp_limits){16, 16, BIG}, stream.data, size), TORCD_RESP_MORE);
+        cr_assert_eq(torcd_resp_next(&parser, &(struct torcd_resp_limits){16, 16, BIG}, stream.data, size),
+                     TORCD_RESP_MORE);
     free(big);
     torcd_buffer_fini(&stream);
     torcd_resp_fini(&parser);

@@ -3,7 +3,8 @@
  * torcd_worker). Nothing here knows sockets or event loops.
  *
  * Ordering  All atomics of the server are counters, settings and flags that publish no other memory: relaxed
- *           throughout. Whatever else threads share stands under a mutex, or is immutable after torcd_server_create(). */
+ *           throughout. Whatever else threads share stands under a mutex, or is immutable after
+ *           torcd_server_create(). */
 #ifndef TORCD_SERVER_H
 #define TORCD_SERVER_H
 
@@ -18,7 +19,7 @@
 
 #define TORCD_COMMANDS_MAX 96u          /* Commands that the table may hold. */
 #define TORCD_COMMAND_SLOTS 256u        /* Of the hash table over them: a power of two, mostly empty. */
-#define TORCD_LATENCY_BUCKETS 26u       /* Bucket i counts latencies up to 2^(i+9) ns: 512 ns to 8.6 s; the last one all. */
+#define TORCD_LATENCY_BUCKETS 26u       /* Bucket i counts latencies up to 2^(i+9) ns: 512 ns to 8.6 s, then all. */
 #define TORCD_REDIS_VERSION "7.0.15"    /* The version whose behaviour torcd shows; clients choose by it. */
 
 struct torcd_command;
@@ -73,7 +74,7 @@ struct torcd_worker {
     unsigned number;
     unsigned databases;
     struct torcd_counters counters;
-    atomic_int_fast64_t *keys;          /* Keys that this worker's clients added less those they removed, by database. */
+    atomic_int_fast64_t *keys;          /* By database: added less removed by this worker's clients. */
     int64_t *delta;                     /* The same for the transaction that runs now. Worker's thread only. */
     size_t header_guess;                /* Length of the last `$length` line: most replies look like the last one. */
     char key[TORC_KEY_SIZE_MAX + 1];    /* Store keys are built here. Worker's thread only. */

@@ -175,13 +175,14 @@ torcd_reply_status(struct torcd_session *session, enum torc_status status)
         return;
     case TORC_CONFLICT:
     case TORC_EXPIRED:
-        torcd_resp_error(&session->out, "TRYAGAIN other clients changed these keys again and again; nothing was written");
+        torcd_resp_error(&session->out, "TRYAGAIN other clients keep changing these keys; nothing was written");
         return;
     case TORC_NO_MEMORY:
         torcd_resp_error(&session->out, "ERR out of memory; nothing was written");
         return;
     default:
-        torcd_resp_error(&session->out, "ERR %s%s%s", torc_status_message(status), detail[0] != '\0' ? ": " : "", detail);
+        torcd_resp_error(&session->out, "ERR %s%s%s", torc_status_message(status), detail[0] != '\0' ? ": " : "",
+                         detail);
         return;
     }
 }

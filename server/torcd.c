@@ -5,7 +5,8 @@
  *   loop threads    clients; the commands run there, straight into the store
  *
  * The end (SIGTERM, SIGINT, SHUTDOWN): listeners close, each loop answers what it received and closes its clients, the
- * threads are joined, the store is closed; its refusal to close would mean that a transaction was lost, and is an error. */
+ * threads are joined, the store is closed; its refusal to close would mean that a transaction was lost, and is an
+ * error. */
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <signal.h>
@@ -179,7 +180,8 @@ start_listening(struct torcd *torcd, const struct torcd_options *options)
     if (options->values[TORCD_METRICS_PORT] != TORCD_OFF) {
         torcd->http = torcd_metrics_http_create(&torcd->uv, torcd->server, address, &metrics_port);
         if (torcd->http == NULL) {
-            (void)fprintf(stderr, "torcd: cannot serve metrics on %s port %u: %s\n", address, metrics_port, strerror(errno));
+            (void)fprintf(stderr, "torcd: cannot serve metrics on %s port %u: %s\n", address, metrics_port,
+                          strerror(errno));
             return false;
         }
         (void)printf("torcd: metrics on http://%s:%u/metrics\n", address, metrics_port);

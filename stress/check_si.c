@@ -27,7 +27,7 @@ struct version {
     uint32_t entry;             /* NONE: the baseline. */
     bool automatic;
     bool node;                  /* Its writer takes part in S8. */
-    bool settled;               /* Last of a group, seen by a snapshot as such. */
+    bool settled;               /* Last of a group, and there is evidence. */
 };
 
 struct checker {
@@ -101,6 +101,7 @@ ops_of(const struct checker *checker, uint32_t entry)
     return checker->run->histories[thread_of(checker, entry)].ops + record_of(checker, entry)->first_op;
 }
 
+/* Whether it makes a version. */
 static bool
 is_write(const struct torct_op *op)
 {
@@ -248,7 +249,7 @@ place_write(struct checker *checker, uint32_t entry, const struct torct_op *op, 
     version->id = op->id;
     version->entry = entry;
     version->automatic = record->automatic;
-    version->node = is_node(record);
+    version->node = is_node(record) && op->kind == TORCT_OP_WRITE;  /* A lock changes nothing. */
 }
 
 /* Where the ids of this run went: who wrote each, and which committed version it is. */
@@ -468,33 +469,78 @@ swap_versions(struct checker *checker, uint32_t a, uint32_t b)
     checker->versions[b] = swapped;
 }
 
-/* The first snapshot that looks at a group says which version came last. */
-static void
-settle_group(struct checker *checker, const struct seen *seen, void *context)
-{
-    uint32_t last = visible(checker, seen->key, seen->record->snapshot);
-    uint32_t index = group_first(checker, seen->key, last);
+/* What is known of the version that came last in a group. */
+enum evidence {
+    EVIDENCE_NONE,
+    EVIDENCE_ID,                /* A snapshot read its value. */
+    EVIDENCE_PRESENT,           /* Somebody found that there was a value. */
+    EVIDENCE_ABSENT,            /* Somebody found none. */
+};
 
-    (void)context;
-    if (index == last || checker->versions[last].settled || seen->found_only)
-        return;
-    for (; index <= last; index++)
-        if (checker->versions[index].id == seen->id && may_be_last(checker, last, index)) {
-            swap_versions(checker, index, last);
-            checker->versions[last].settled = true;
-            return;
-        }
+static bool
+fits(const struct version *version, enum evidence evidence, uint64_t id)
+{
+    switch (evidence) {
+    case EVIDENCE_ID:
+        return version->id == id;
+    case EVIDENCE_PRESENT:
+        return version->id != TORCT_ID_ABSENT;
+    case EVIDENCE_ABSENT:
+        return version->id == TORCT_ID_ABSENT;
+    default:
+        return true;
+    }
 }
 
-/* No snapshot looked: take the autocommit write that was called last. */
+/* Move to the end of a group, of the versions that may stand there and fit, the one that was called last. */
 static void
-settle_by_time(struct checker *checker, uint32_t first, uint32_t last)
+settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evidence, uint64_t id)
 {
-    for (uint32_t i = first; i < last; i++)
-        if (may_be_last(checker, last, i)
-            && record_of(checker, checker->versions[i].entry)->commit_called
-                   > record_of(checker, checker->versions[last].entry)->commit_called)
-            swap_versions(checker, i, last);
+    uint32_t best = NONE;
+    uint64_t best_called = 0;
+
+    if (checker->versions[last].settled)
+        return;
+    for (uint32_t i = first; i <= last; i++) {
+        uint64_t called = record_of(checker, checker->versions[i].entry)->commit_called;
+
+        if (may_be_last(checker, last, i) && fits(&checker->versions[i], evidence, id)
+            && (best == NONE || called > best_called)) {
+            best = i;
+            best_called = called;
+        }
+    }
+    if (best == NONE)
+        return;
+    swap_versions(checker, best, last);
+    checker->versions[last].settled = evidence != EVIDENCE_NONE;
+}
+
+/* What a snapshot saw of a group. The context is the evidence to look for. */
+static void
+settle_seen(struct checker *checker, const struct seen *seen, void *context)
+{
+    enum evidence evidence = *(const enum evidence *)context;
+    uint32_t last = visible(checker, seen->key, seen->record->snapshot);
+    uint32_t first = group_first(checker, seen->key, last);
+
+    if (first < last && seen->found_only == (evidence == EVIDENCE_PRESENT))
+        settle(checker, first, last, evidence, seen->id);
+}
+
+/* What the next write of the key found, if it was an autocommit write and alone. */
+static void
+settle_by_next(struct checker *checker, uint32_t key, uint32_t first, uint32_t last)
+{
+    uint32_t next = last + 1;
+
+    if (next < checker->first[key + 1] && checker->versions[next].automatic && group_last(checker, key, next) == next) {
+        enum torct_op_kind kind = ops_of(checker, checker->versions[next].entry)->kind;
+
+        if (kind == TORCT_OP_FOUND || kind == TORCT_OP_READ)
+            settle(checker, first, last, kind == TORCT_OP_FOUND ? EVIDENCE_PRESENT : EVIDENCE_ABSENT, 0);
+    }
+    settle(checker, first, last, EVIDENCE_NONE, 0);
 }
 
 static void
@@ -502,8 +548,7 @@ check_group(struct checker *checker, uint32_t key, uint32_t first, uint32_t last
 {
     uint32_t transactions = 0;
 
-    if (!checker->versions[last].settled)
-        settle_by_time(checker, first, last);
+    settle_by_next(checker, key, first, last);
     for (uint32_t i = first; i <= last; i++) {
         uint32_t entry = checker->versions[i].entry, final = checker->versions[last].entry;
 
@@ -518,15 +563,16 @@ check_group(struct checker *checker, uint32_t key, uint32_t first, uint32_t last
 static void
 check_groups(struct checker *checker)
 {
+    static const enum evidence order[] = {EVIDENCE_ID, EVIDENCE_PRESENT};
     const struct torct_run *run = checker->run;
-    int context = 0;            /* Not the walk that reports. */
 
     for (uint32_t key = 0; key < run->keys; key++)
         for (uint32_t i = checker->first[key] + 1; i < checker->first[key + 1]; i++)
             checker->ties |= checker->versions[i].stamp == checker->versions[i - 1].stamp;
     if (!checker->ties)
         return;
-    walk_all(checker, false, settle_group, &context);
+    for (unsigned i = 0; i < 2; i++)
+        walk_all(checker, false, settle_seen, (void *)&order[i]);
     for (uint32_t key = 0; key < run->keys; key++)
         for (uint32_t first = checker->first[key] + 1, last; first < checker->first[key + 1]; first = last + 1) {
             last = group_last(checker, key, first);
@@ -603,9 +649,9 @@ check_refusals(struct checker *checker, uint32_t entry)
         if (op[i].kind == TORCT_OP_REFUSED
             && checker->versions[checker->first[op[i].key + 1] - 1].stamp <= record->snapshot)
             report(checker, TORCT_VIOLATION_CAUSELESS, op[i].key, entry, NONE);
-    if (record->outcome == TORCT_CONFLICTED
-        && (record->conflict_key == TORCT_KEY_NONE
-            || !touched(checker, entry, record->conflict_key, !record->serializable)))
+    /* Who was wounded by one that did not commit either may not know over which key. */
+    if (record->outcome == TORCT_CONFLICTED && record->conflict_key != TORCT_KEY_NONE && !record->serializable
+        && !touched(checker, entry, record->conflict_key, !record->serializable))
         report(checker, TORCT_VIOLATION_CAUSELESS, record->conflict_key, entry, NONE);
 }
 
@@ -667,7 +713,16 @@ is_bare_read(const struct checker *checker, uint32_t entry)
     return record->automatic && record->ops == 1 && ops_of(checker, entry)->kind == TORCT_OP_READ;
 }
 
-/* The last version that shows the value of version `index`: locks repeat it. */
+/* The first and the last version that show the value of version `index`: locks repeat a value, and a put that is
+ * deleted in the same transaction repeats absence. */
+static uint32_t
+first_alike(const struct checker *checker, uint32_t key, uint32_t index)
+{
+    while (index > checker->first[key] && checker->versions[index - 1].id == checker->versions[index].id)
+        index--;
+    return index;
+}
+
 static uint32_t
 last_alike(const struct checker *checker, uint32_t key, uint32_t index)
 {
@@ -676,12 +731,15 @@ last_alike(const struct checker *checker, uint32_t key, uint32_t index)
     return index;
 }
 
-/* The greatest place of a read of version `index`: before another value became visible. */
+/* The greatest place of a read of version `index`: before another value's, or at it if they share a stamp. */
 static uint64_t
 greatest_place(const struct checker *checker, uint32_t key, uint32_t index)
 {
-    index = last_alike(checker, key, index);
-    return index + 1 < checker->first[key + 1] ? 2 * checker->versions[index + 1].stamp : NEVER;
+    uint32_t last = last_alike(checker, key, index);
+
+    if (last + 1 == checker->first[key + 1])
+        return NEVER;
+    return 2 * checker->versions[last + 1].stamp - (checker->versions[last + 1].stamp > checker->versions[last].stamp);
 }
 
 /* Where an autocommit read stands: at its version; if it found nothing, at the first gap that is not over yet at
@@ -752,6 +810,48 @@ list_events(const struct checker *checker, unsigned thread, struct event *events
     return count;
 }
 
+/* What has passed at a moment of the sweep. */
+struct passed {
+    uint64_t place;             /* The greatest least place of an event that has returned. */
+    uint32_t entry;             /* Whose it is. */
+    uint64_t *of_key;           /* Per key: the same, of its writes and autocommit reads. */
+};
+
+static void
+pass_event(const struct checker *checker, struct passed *passed, const struct event *event)
+{
+    const struct torct_entry *record = record_of(checker, event->entry);
+    const struct torct_op *op = ops_of(checker, event->entry);
+    bool bare_read = is_bare_read(checker, event->entry);
+
+    if (event->least > passed->place) {
+        passed->place = event->least;
+        passed->entry = event->entry;
+    }
+    for (uint32_t i = 0; i < record->ops; i++)
+        if ((bare_read || (is_write(&op[i]) && event->least == 2 * record->stamp))
+            && event->least > passed->of_key[op[i].key])
+            passed->of_key[op[i].key] = event->least;
+}
+
+/* An autocommit read promises its own key only: a commit whose stamp is older than a snapshot, but which is not decided
+ * yet, may still be before it. Everything else stands in one order. */
+static void
+check_event(struct checker *checker, const struct passed *passed, struct event *event)
+{
+    uint32_t key = ops_of(checker, event->entry)->key;
+
+    if (!is_bare_read(checker, event->entry)) {
+        if (passed->place > event->greatest)
+            report(checker, TORCT_VIOLATION_REAL_TIME, TORCT_KEY_NONE, passed->entry, event->entry);
+        return;
+    }
+    place_read(checker, event, passed->of_key[key]);
+    if (passed->of_key[key] > event->greatest)
+        report(checker, TORCT_VIOLATION_REAL_TIME, key, event->entry,
+               checker->versions[visible(checker, key, passed->of_key[key] / 2)].entry);
+}
+
 /* Merge the threads' events by the moment of their call; what has returned before then has passed. */
 static void
 check_moments(struct checker *checker)
@@ -761,8 +861,7 @@ check_moments(struct checker *checker)
     uint32_t *counts = must_allocate(threads, sizeof(*counts));
     uint32_t *called = must_allocate(threads, sizeof(*called));
     uint32_t *returned = must_allocate(threads, sizeof(*returned));
-    uint64_t passed = 0;
-    uint32_t passed_entry = NONE;
+    struct passed passed = {0, NONE, must_allocate(checker->run->keys, sizeof(uint64_t))};
 
     for (unsigned t = 0; t < threads; t++) {
         events[t] = must_allocate(2 * (size_t)(checker->entry_base[t + 1] - checker->entry_base[t]), sizeof(**events));
@@ -781,18 +880,13 @@ check_moments(struct checker *checker)
             break;
         for (unsigned t = 0; t < threads; t++)
             for (; returned[t] < called[t] && events[t][returned[t]].returned < next->called; returned[t]++)
-                if (events[t][returned[t]].least > passed) {
-                    passed = events[t][returned[t]].least;
-                    passed_entry = events[t][returned[t]].entry;
-                }
-        if (is_bare_read(checker, next->entry))
-            place_read(checker, next, passed);
-        if (passed > next->greatest)
-            report(checker, TORCT_VIOLATION_REAL_TIME, TORCT_KEY_NONE, passed_entry, next->entry);
+                pass_event(checker, &passed, &events[t][returned[t]]);
+        check_event(checker, &passed, next);
         called[thread]++;
     }
     for (unsigned t = 0; t < threads; t++)
         free(events[t]);
+    free(passed.of_key);
     free(returned);
     free(called);
     free(counts);
@@ -872,11 +966,12 @@ link_versions(struct checker *checker, struct graph *graph, uint32_t key)
     }
 }
 
-/* A read of the value that versions `first` to `last` show: after the writer of the first, before the next one's. */
+/* A read of the value of version `index`: after who gave it first, before who gave another. */
 static void
-link_read(struct checker *checker, struct graph *graph, uint32_t reader, uint32_t key, uint32_t first, uint32_t last)
+link_read(struct checker *checker, struct graph *graph, uint32_t reader, uint32_t key, uint32_t index)
 {
-    uint32_t before = graph->node_before[first], after = graph->node_after[last];
+    uint32_t before = graph->node_before[first_alike(checker, key, index)];
+    uint32_t after = graph->node_after[last_alike(checker, key, index)];
 
     if (before != NONE)
         add_edge(graph, checker->versions[before].entry, reader, key, EDGE_WR);
@@ -884,14 +979,33 @@ link_read(struct checker *checker, struct graph *graph, uint32_t reader, uint32_
         add_edge(graph, reader, checker->versions[after].entry, key, EDGE_RW);
 }
 
+/* The version that a read stands at. A value has one. Absence holds again after a put and a delete: a writer's serial
+ * place is its commit stamp, so there, before or after others of that stamp, if the key is absent there. */
+static uint32_t
+place_seen(const struct checker *checker, const struct seen *seen)
+{
+    uint64_t places[] = {seen->record->stamp - 1, seen->record->stamp};
+
+    if (seen->record->stamp == 0 || (seen->id != TORCT_ID_ABSENT && !seen->found_only))
+        return visible(checker, seen->key, seen->record->snapshot);
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t index = visible(checker, seen->key, places[i]);
+        bool present = checker->versions[index].id != TORCT_ID_ABSENT;
+
+        if (present == seen->found_only && checker->versions[index].entry != seen->entry)
+            return index;
+    }
+    return visible(checker, seen->key, seen->record->snapshot);
+}
+
 static void
 link_seen(struct checker *checker, const struct seen *seen, void *context)
 {
     struct graph *graph = context;
-    uint32_t index = visible(checker, seen->key, seen->record->snapshot);
+    uint32_t index = place_seen(checker, seen);
 
     if (!seen->found_only) {
-        link_read(checker, graph, seen->entry, seen->key, index, index);
+        link_read(checker, graph, seen->entry, seen->key, index);
         return;
     }
     /* It saw that there was a value: so it stands before the one who took it away. */
@@ -914,7 +1028,7 @@ link_bare_reads(struct checker *checker, struct graph *graph)
             uint32_t index = version_read(checker, entry, 0);
 
             if (index != NONE)
-                link_read(checker, graph, entry, op->key, index, last_alike(checker, op->key, index));
+                link_read(checker, graph, entry, op->key, index);
         }
     }
 }

@@ -9,7 +9,8 @@
  *       autocommit write may share a transaction's stamp if it came after it, and autocommit writes may share one: then
  *       every snapshot sees the same of them
  *   S5  a commit's stamp is after its snapshot
- *   S6  stamps agree with moments: what returned before something else was called does not come after it
+ *   S6  stamps agree with moments: what returned before something else was called does not come after it; for an
+ *       autocommit read, among the writes and reads of its key
  *   S7  a refused write has a committed rival
  * Serializability, for serializable transactions and autocommit steps:
  *   S8  their dependencies (ww, wr, rw, the latter also from absent keys in scans) have no cycle; versions of other

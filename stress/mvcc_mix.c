@@ -57,7 +57,7 @@ struct recorder {
     bool read_only;
     bool serializable;
     bool will_abort;
-    uint64_t own[STEPS_MAX];            /* Keys written in this entry: their values are not held. */
+    uint32_t own[STEPS_MAX];            /* Keys written in this entry: their values are not held. */
     unsigned owns;
 };
 
@@ -157,12 +157,19 @@ note(struct recorder *recorder, enum torct_op_kind kind, uint32_t key, uint64_t 
     torct_history_add(recorder->history, kind, key, id);
 }
 
+/* From here on the transaction reads its own value of `key`, which the next write of it frees. */
+static void
+note_own(struct recorder *recorder, uint32_t key)
+{
+    if (recorder->owns < STEPS_MAX)
+        recorder->own[recorder->owns++] = key;
+}
+
 static void
 note_write(struct recorder *recorder, uint32_t key, uint64_t id)
 {
     note(recorder, TORCT_OP_WRITE, key, id);
-    if (recorder->owns < STEPS_MAX)
-        recorder->own[recorder->owns++] = key;
+    note_own(recorder, key);
 }
 
 /* Keep a value that the snapshot lends, to see that it stays. */
@@ -245,6 +252,7 @@ step_get_for_update(struct recorder *recorder, struct torc_txn *txn)
     if (status != TORC_OK && status != TORC_NOT_FOUND)
         return refused(recorder, "get_for_update", key, status);
     note(recorder, TORCT_OP_LOCK, key, status == TORC_OK ? id_of(value, key) : TORCT_ID_ABSENT);
+    note_own(recorder, key);
     recorder->worker->reads++;
     return TORC_OK;
 }
@@ -442,6 +450,8 @@ entry_ended(struct recorder *recorder, enum torc_status status)
     if (status == TORC_CONFLICT) {
         entry->outcome = TORCT_CONFLICTED;
         entry->conflict_key = key_of(torc_conflict_key());
+        if (entry->conflict_key == TORCT_KEY_NONE && torc_conflict_key().size > 0)
+            torct_complain(recorder->worker, "a commit conflicts over a key of others");
     } else {
         entry->outcome = TORCT_REFUSED;
         if (status != TORC_BUSY)

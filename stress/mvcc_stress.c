@@ -367,6 +367,7 @@ main(int count, char **arguments)
 {
     struct options options = parse(count, arguments);
     pthread_t watchdog;
+    int code;
     uint64_t round_ms = options.seconds * 1000 / WORKLOADS / 2;
 
     stress.threads = options.threads;
@@ -388,7 +389,8 @@ main(int count, char **arguments)
     run_rounds(&options);
     torci_store(&watchdog_off, true, memory_order_relaxed);
     pthread_join(watchdog, NULL);
+    code = summarize(&options);
     torct_mix_fini();
     free(stress.workers);
-    return summarize(&options);
+    return code;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* tsan/canary: a correct program over base/epoch and base/limbo, and the same with one planted bug. ThreadSanitizer must
- * be quiet about the correct one and report each bug: else an annotation, a suppression or a flag has made it blind.
+/* tsan/canary: a correct program over base/epoch and base/limbo, and the same with one planted bug. ThreadSanitizer
+ * must be quiet about the correct one and report each bug: else an annotation, a suppression or a flag has made it
+ * blind.
  *
  *   canary 0          correct
  *   canary 1, 5       an object is used after its reader has left the section (one section in 64)

@@ -3,7 +3,7 @@
 # tsan/mutate: plants one fault at a time in a copy of the tree and expects the named tests to fail.
 #
 # Usage: mutate.sh <scratch directory> [<pattern>]
-# The faults stand in tsan/mutants.txt; with a pattern, only lines that match it (grep -E) are run. The scratch
+# The faults stand in tsan/mutants.list; with a pattern, only lines that match it (grep -E) are run. The scratch
 # directory is kept, so that the next run compiles little. Ends with 1 if a mutant survives, cannot be planted or does
 # not compile.
 set -u
@@ -58,7 +58,7 @@ killed() {
 
 failures=0
 mutants=0
-grep -v '^#' "$source/tsan/mutants.txt" | grep -E -- "$pattern" >"$scratch/list"
+grep -v '^#' "$source/tsan/mutants.list" | grep -E -- "$pattern" >"$scratch/list"
 while IFS='|' read -r file edit kind tests; do
     file=$(printf '%s' "$file" | tr -d ' ')
     kind=$(printf '%s' "$kind" | tr -d ' ')

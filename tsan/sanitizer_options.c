@@ -4,6 +4,8 @@
  *
  * halt_on_error     Criterion does not notice a report that lets the program go on.
  * history_size      long enough a memory of accesses that the second stack of a report can be restored.
+ * atexit_sleep_ms   how long a program waits at its end for other threads' reports. Tests join theirs; the
+ *                   default of a second, once per test, would be most of a run.
  * called_from_lib   makes ThreadSanitizer ignore what liburcu itself does (its queue is inline assembly, its mutexes
  *                   would hide races). Callbacks stay checked. Exactly one library may match each line; never
  *                   "race:liburcu", which would silence every race inside a callback. */
@@ -14,7 +16,7 @@ const char *__asan_default_options(void);
 __attribute__((used, visibility("default"))) const char *
 __tsan_default_options(void)
 {
-    return "halt_on_error=1:exitcode=66:history_size=4:second_deadlock_stack=1";
+    return "halt_on_error=1:exitcode=66:history_size=4:second_deadlock_stack=1:atexit_sleep_ms=50";
 }
 
 __attribute__((used, visibility("default"))) const char *

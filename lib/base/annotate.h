@@ -34,6 +34,13 @@
 #define TORCI_TSAN 1
 #endif
 
+/* A function that works on thread-local data: fibers share their thread's, which is not what the explorer looks for. */
+#if defined(TORC_ATOMIC_EXPLORER) && defined(TORCI_THREAD_CHECKED)
+#define TORCI_THREAD_LOCAL_ONLY __attribute__((no_sanitize("thread")))
+#else
+#define TORCI_THREAD_LOCAL_ONLY
+#endif
+
 #if defined(TORCI_THREAD_CHECKED)
 #include <sanitizer/tsan_interface.h>
 #define torci_annotate_release(address) __tsan_release(address)

@@ -17,8 +17,8 @@
  *   E1  an exit passes the fiber's clock on to every pending object whose stamp is later than the section's entry,
  *       and to every object retired later
  *   E2  free_fn sees those and the retiring fiber's clock
- *   E3  an entry sees all retires whose free_fn has begun. Whether it also sees retires that are still pending is drawn:
- *       if not, it counts as having entered before them. That is how late a real section's entry may be noticed
+ *   E3  an entry sees all retires whose free_fn has begun. Whether it also sees retires that are still pending is
+ *       drawn: if not, it counts as having entered before them. That is how late a real section's entry may be noticed
  *   E4  an index carries the clock of the fiber that left it to the one that takes it
  *   E5  a barrier sees what the free_fns did
  *

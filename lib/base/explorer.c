@@ -219,8 +219,15 @@ conflict(const struct access *earlier, const struct access *later)
     return earlier->clock > clocks[later->fiber].at[earlier->fiber];
 }
 
-/* Check the access against the remembered ones, then remember it. Of one fiber, a write stands for an earlier access to
- * the same bytes, and so does a read for an earlier read. */
+/* Of one fiber, a write stands for an earlier access to the same bytes, and so does a read for an earlier read. */
+static bool
+stands_for(const struct access *later, const struct access *earlier)
+{
+    return earlier->fiber == later->fiber && earlier->bytes == later->bytes
+        && earlier->is_atomic == later->is_atomic && (later->is_write || !earlier->is_write);
+}
+
+/* Check the access against the remembered ones, then remember it. */
 static void
 check_access(struct granule *granule, const struct access *access)
 {
@@ -229,8 +236,7 @@ check_access(struct granule *granule, const struct access *access)
     for (unsigned i = 0; i < ACCESSES; i++) {
         const struct access *earlier = &granule->accesses[i];
 
-        if (earlier->bytes == 0 || (earlier->fiber == access->fiber && earlier->bytes == access->bytes &&
-                                    earlier->is_atomic == access->is_atomic && (access->is_write || !earlier->is_write)))
+        if (earlier->bytes == 0 || stands_for(access, earlier))
             place = i;
         else if (conflict(earlier, access))
             report_race(earlier, access);

@@ -137,7 +137,7 @@ Test(explorer_litmus, canary_finds_a_payload_written_after_its_release)
     expect_found(run_of(2, write_after_release, NULL), "data race");
 }
 
-/* ---- Message passing, atomic payload: no race, so ThreadSanitizer is silent ------------------------------------ */
+/* ---- Message passing, atomic payload: no race, so ThreadSanitizer is silent ----------------------------------- */
 
 static void
 pass_atomic_message(void *context, unsigned number)
@@ -163,7 +163,7 @@ Test(explorer_litmus, canary_finds_an_atomic_payload_published_relaxed)
     expect_found(run_of(2, pass_atomic_message, NULL), "payload not visible");
 }
 
-/* ---- Store buffering --------------------------------------------------------------------------------------------- */
+/* ---- Store buffering ------------------------------------------------------------------------------------------ */
 
 static void
 store_then_load(void *context, unsigned number)
@@ -192,7 +192,7 @@ Test(explorer_litmus, canary_finds_store_buffering_without_seq_cst)
     expect_found(run_of(2, store_then_load, one_saw_the_other), "check");
 }
 
-/* ---- The epoch's entry: announce, then read; unlink, then look for announcements ---------------------------------- */
+/* ---- The epoch's entry: announce, then read; unlink, then look for announcements ------------------------------ */
 
 static void
 announce_or_unlink(void *context, unsigned number)
@@ -224,7 +224,7 @@ Test(explorer_litmus, canary_finds_an_epoch_entry_without_seq_cst)
     expect_found(run_of(2, announce_or_unlink, NULL), "use after free");
 }
 
-/* ---- Release sequences: an update in between carries the release on, a store does not --------------------------- */
+/* ---- Release sequences: an update in between carries the release on, a store does not ------------------------- */
 
 static bool by_update;
 
@@ -259,7 +259,7 @@ Test(explorer_litmus, canary_finds_a_broken_release_sequence)
     expect_found(run_of(3, pass_through_a_third, NULL), "data race");
 }
 
-/* ---- Coherence ---------------------------------------------------------------------------------------------------- */
+/* ---- Coherence ------------------------------------------------------------------------------------------------ */
 
 static void
 read_twice(void *context, unsigned number)
@@ -305,7 +305,7 @@ Test(explorer_litmus, loses_no_update)
     expect_quiet(run_of(3, count_up, counted_to_three), QUIET_FOR);
 }
 
-/* ---- Plain data ---------------------------------------------------------------------------------------------------- */
+/* ---- Plain data ----------------------------------------------------------------------------------------------- */
 
 static struct {
     uint32_t left;
@@ -363,7 +363,7 @@ Test(explorer_race, canary_finds_copies_that_race)
     expect_found(run_of(2, copy_unordered, read_shared), "data race");
 }
 
-/* ---- Memory: reused by another fiber, freed while another reads ----------------------------------------------------- */
+/* ---- Memory: reused by another fiber, freed while another reads ----------------------------------------------- */
 
 static _Alignas(TORCI_CACHE_LINE) struct torci_heap heap;
 
@@ -388,7 +388,7 @@ Test(explorer_race, is_quiet_about_memory_that_is_used_again)
     expect_quiet(run_of(3, allocate_write_free, NULL), QUIET_FOR_LONGER_PROGRAMS);
 }
 
-/* ---- Epoch: objects, sections, grace periods -------------------------------------------------------------------------- */
+/* ---- Epoch: objects, sections, grace periods ------------------------------------------------------------------ */
 
 struct object {
     struct torci_retired retired;       /* First. */
@@ -531,7 +531,7 @@ Test(explorer_epoch, canary_finds_an_object_published_relaxed)
     expect_found(epoch_run(IN_SECTION), "");
 }
 
-/* ---- The queue, whose inside is a library's ------------------------------------------------------------------------------ */
+/* ---- The queue, whose inside is a library's ------------------------------------------------------------------- */
 
 static struct torci_queue queue;
 

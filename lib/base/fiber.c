@@ -586,7 +586,8 @@ watch_for_death(void)
 {
     static unsigned char signal_stack[64 * 1024];
     stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof(signal_stack)};
-    struct sigaction action = {.sa_handler = on_fatal_signal, .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK | SA_NODEFER)};
+    struct sigaction action = {.sa_handler = on_fatal_signal,
+                               .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK | SA_NODEFER)};
 
     sigemptyset(&action.sa_mask);
 #if defined(TORCI_ASAN)

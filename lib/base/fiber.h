@@ -21,8 +21,8 @@ enum { TORCI_FIBERS_MAX = 8 };
 enum torci_strategy {
     TORCI_MIXED,            /* Each schedule draws one of the next two. */
     TORCI_RANDOM_WALK,      /* At each point any fiber may go on. */
-    TORCI_PCT,              /* Fibers have priorities, changed at depth - 1 random points: finds a bug that needs `depth`
-                               ordered events with probability >= 1 / (fibers * points^(depth - 1)). */
+    TORCI_PCT,              /* Fibers have priorities, changed at depth - 1 random points: finds a bug that needs
+                               `depth` ordered events with probability >= 1 / (fibers * points^(depth - 1)). */
 };
 
 struct torci_run {

@@ -16,9 +16,9 @@
  * Ordering     R1 bag_ready(), CAS of `ready` -> A1 torci_limbo_drain(), exchange: the bag's `next`, and that every
  *                 section that could see its objects has ended
  *              The epoch passes the bag from the owner to the reclaiming thread.
- * Progress     Add, flush and drain are wait-free in the number of objects; reserve allocates. bag_ready() is lock-free:
- *              its CAS is retried only when the owner emptied the list or another bag came in. Nobody takes single bags
- *              from the list, so a head seen again is no danger (no ABA).
+ * Progress     Add, flush and drain are wait-free in the number of objects; reserve allocates. bag_ready() is
+ *              lock-free: its CAS is retried only when the owner emptied the list or another bag came in. Nobody takes
+ *              single bags from the list, so a head seen again is no danger (no ABA).
  * Reclamation  Emptied bags become spares, a few at most; the rest goes back to the heap. The limbo itself must outlive
  *              its bags: hence the barrier before destroy. */
 #include "base/limbo.h"

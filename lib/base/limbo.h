@@ -30,7 +30,7 @@ struct torci_limbo *torci_limbo_create(struct torci_heap *heap, torci_limbo_free
 void torci_limbo_destroy(struct torci_limbo *limbo);
 
 /* Make sure that `count` adds will succeed. TORC_NO_MEMORY if it cannot; then no room was lost. Frees ready bags on
- * the way (that is where the owner's memory comes back). Call outside of the critical part of an operation, before it. */
+ * the way (that is where the owner's memory comes back). Call it before the critical part of an operation. */
 TORC_MUST_CHECK enum torc_status torci_limbo_reserve(struct torci_limbo *limbo, size_t count);
 
 /* How many adds will succeed without a reserve. */

@@ -9,6 +9,7 @@
 #include <torc/mvcc.h>
 #include <torc/torc.h>
 
+#include "base/annotate.h"
 #include "base/assert.h"
 
 _Static_assert(TORC_OK == 0, "callers may test a status as a truth value");
@@ -76,7 +77,7 @@ torc_version(void)
     return TORC_VERSION;
 }
 
-enum torc_status
+TORCI_THREAD_LOCAL_ONLY enum torc_status
 torci_fail(enum torc_status status, const char *format, ...)
 {
     int saved_errno = errno;    /* With TORC_IO it belongs to the caller's caller. */
@@ -99,7 +100,7 @@ torci_fail(enum torc_status status, const char *format, ...)
     return status;
 }
 
-void
+TORCI_THREAD_LOCAL_ONLY void
 torci_conflict_note(struct torc_slice key)
 {
     torc_assert(key.data != NULL || key.size == 0);

@@ -12,7 +12,7 @@
 # Usage: labels.sh <source directory>
 cd "$1" || exit 2
 
-files=$(find lib/* -name '*.[ch]' | grep -Ev '^lib/checks/|_test\.c$' | sort)
+files=$(find lib/* -name '*.[ch]' | grep -Ev '^lib/checks/|_test\.c$|/[a-z_]+_testing\.[ch]$' | sort)
 # shellcheck disable=SC2086 # one word per file, no blanks in names
 awk -v keep=comments -f lib/checks/strip.awk $files | awk '
 function complain(place, message) {

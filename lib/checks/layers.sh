@@ -93,7 +93,7 @@ FNR == 1 { classify(FILENAME) }
         fail("the server knows include/ only")
     else if (!in_lib && target_chapter != "base")
         fail("stress, tsan and bench know include/ and lib/base only")
-    else if (is_test && target ~ /_testing$/ && target_chapter == chapter)
+    else if (is_test && target ~ /_test(ing|\.c)$/ && target_chapter == chapter)
         next
     else if (!(target in layer_of))
         fail(what " is not in lib/layers.txt")

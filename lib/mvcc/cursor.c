@@ -328,7 +328,7 @@ static enum torc_status
 pass(struct torc_cursor *cursor, const struct pair *pair)
 {
     if (cursor->range != NULL) {
-        enum torc_status status = torci_read_set_item(&cursor->txn->reads, cursor->range, pair->version);
+        enum torc_status status = torci_read_set_item(&cursor->txn->reads, cursor->range, pair->record, pair->version);
 
         if (status != TORC_OK)
             return status;

@@ -92,6 +92,8 @@ struct torct_pool {
     _Alignas(64) unsigned char bytes[4 << 20];
 };
 
+struct torct_open;
+
 struct torct_world {
     void (*plan)(struct torct_world *world);    /* Fills `scripts`; may draw. */
     unsigned present;                           /* Bit mask of keys that have a value at first. */
@@ -99,7 +101,10 @@ struct torct_world {
     bool serial;                                /* A5. */
     struct torct_pool *pool;
     struct torc_mvcc *store;
-    struct torct_script scripts[TORCT_FIBERS];
+    struct torct_script scripts[TORCT_FIBERS + 1];  /* The last one: setup's, played after the early steps. */
+    /* Steps of a fiber's first transaction that setup does for it. Setup's own stays open until the last look. */
+    unsigned early[TORCT_FIBERS + 1];
+    struct torct_open *opened[TORCT_FIBERS + 1];
     struct torct_log logs[TORCT_FIBERS + 1];    /* The last one: setup's. */
     uint64_t failing_seed;
 };
@@ -108,9 +113,7 @@ struct torct_world {
 
 static uint64_t torct_ticks;
 
-#if defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize_thread))
-#endif
+TORCI_THREAD_LOCAL_ONLY
 static inline uint64_t
 torct_tick(void)
 {
@@ -302,37 +305,59 @@ torct_name(unsigned number, const struct torct_log *log, unsigned step)
     return (uint64_t)(number + 1) << 16 | (uint64_t)log->count << 8 | step;
 }
 
-/* One attempt at a transaction; whether it is over. */
-static inline bool
-torct_attempt(struct torct_world *world, unsigned number, const struct torct_plan *plan)
+/* A transaction on its way. */
+struct torct_open {
+    const struct torct_plan *plan;
+    struct torct_entry *entry;
+    struct torc_txn *txn;
+    unsigned done;              /* Steps. */
+    bool lost;
+    struct torct_borrowed borrowed;
+};
+
+static inline void
+torct_begin(struct torct_world *world, unsigned number, const struct torct_plan *plan, struct torct_open *open)
 {
-    struct torct_log *log = &world->logs[number];
-    struct torct_entry *entry = torct_entry_next(log, plan->mode);
     struct torc_txn_options options = {plan->mode == TORCT_SERIALIZABLE ? TORC_SERIALIZABLE : TORC_SNAPSHOT,
                                        plan->mode == TORCT_READ_ONLY};
-    struct torct_borrowed borrowed;
-    struct torc_txn *txn;
-    enum torc_status status = TORC_OK;
 
-    borrowed.count = 0;
-    entry->begins = torct_tick();
-    if (torc_txn_begin(world->store, &options, &txn) != TORC_OK)
+    open->plan = plan;
+    open->entry = torct_entry_next(&world->logs[number], plan->mode);
+    open->done = 0;
+    open->lost = false;
+    open->borrowed.count = 0;
+    open->entry->begins = torct_tick();
+    if (torc_txn_begin(world->store, &options, &open->txn) != TORC_OK)
         torci_fail_here("begin failed");
-    entry->snapshot = torc_txn_snapshot(txn);
-    entry->began = torct_tick();
-    for (unsigned i = 0; i < plan->count && status == TORC_OK; i++)
-        if (!torct_step(txn, entry, &borrowed, &plan->steps[i], torct_name(number, log, i)))
-            status = TORC_CONFLICT;
-    for (unsigned i = 0; i < borrowed.count; i++)
-        if (torct_value_of(borrowed.slices[i]) != borrowed.values[i])
+    open->entry->snapshot = torc_txn_snapshot(open->txn);
+    open->entry->began = torct_tick();
+}
+
+static inline void
+torct_proceed(struct torct_world *world, unsigned number, struct torct_open *open, unsigned steps)
+{
+    for (; open->done < steps && !open->lost; open->done++)
+        open->lost = !torct_step(open->txn, open->entry, &open->borrowed, &open->plan->steps[open->done],
+                                 torct_name(number, &world->logs[number], open->done));
+}
+
+/* Commit it; whether it is over. */
+static inline bool
+torct_end(struct torct_open *open)
+{
+    struct torct_entry *entry = open->entry;
+    enum torc_status status;
+
+    for (unsigned i = 0; i < open->borrowed.count; i++)
+        if (torct_value_of(open->borrowed.slices[i]) != open->borrowed.values[i])
             torci_fail_here("a borrowed value has changed");
-    if (plan->abort || status != TORC_OK) {
-        torc_txn_abort(txn);
+    if (open->plan->abort || open->lost) {
+        torc_txn_abort(open->txn);
         entry->ended = true;
-        return plan->abort;
+        return open->plan->abort;
     }
     entry->commits = torct_tick();
-    status = torc_txn_commit(txn);
+    status = torc_txn_commit(open->txn);
     if (status == TORC_OK) {
         entry->stamp = entry->writes_count > 0 ? torc_last_commit() : 0;
         entry->committed = torct_tick();
@@ -341,6 +366,17 @@ torct_attempt(struct torct_world *world, unsigned number, const struct torct_pla
     }
     entry->ended = true;
     return status == TORC_OK;
+}
+
+/* One attempt at a transaction; whether it is over. */
+static inline bool
+torct_attempt(struct torct_world *world, unsigned number, const struct torct_plan *plan)
+{
+    struct torct_open open;
+
+    torct_begin(world, number, plan, &open);
+    torct_proceed(world, number, &open, plan->count);
+    return torct_end(&open);
 }
 
 /* One call of its own. */
@@ -403,6 +439,13 @@ torct_play(void *context, unsigned number)
             for (unsigned i = 0; i < plan->count; i++)
                 torct_single(world, number, &plan->steps[i]);
             continue;
+        }
+        if (p == 0 && world->early[number] > 0) {
+            if (number == TORCT_FIBERS)
+                continue;
+            torct_proceed(world, number, world->opened[number], plan->count);
+            if (torct_end(world->opened[number]))
+                continue;
         }
         while (!torct_attempt(world, number, plan)) {
         }
@@ -661,6 +704,8 @@ torct_conserved(struct torct_world *world, unsigned keys)
     struct torci_index_stats index;
 
     torct_sweep_all(world->store);
+    if (torc_mvcc_stats(world->store, &stats) != TORC_OK || stats.versions_created - stats.versions_freed != keys)
+        return "A6: the queues do not know of all versions that could go";
     if (torc_mvcc_collect(world->store) != TORC_OK || torc_mvcc_stats(world->store, &stats) != TORC_OK)
         return "A6: collecting failed";
     torci_index_stats(world->store->index, &index);
@@ -685,6 +730,10 @@ torct_holds(void *context)
     const char *fault;
     unsigned keys = 0;
 
+    if (world->early[TORCT_FIBERS] > 0) {
+        torct_proceed(world, TORCT_FIBERS, world->opened[TORCT_FIBERS], world->opened[TORCT_FIBERS]->plan->count);
+        (void)torct_end(world->opened[TORCT_FIBERS]);
+    }
     torct_last_look(world);
     for (unsigned i = 0; i < TORCT_KEYS; i++)
         keys += last->entries[last->count - TORCT_KEYS + i].reads[0].value != 0;
@@ -709,6 +758,7 @@ torct_holds(void *context)
     return fault == NULL || torct_fail(fault);
 }
 
+TORCI_THREAD_LOCAL_ONLY /* An allocator synchronizes; this one lives on a single thread. */
 static inline void *
 torct_pool_allocate(void *context, size_t size)
 {
@@ -753,7 +803,18 @@ torct_setup(void *context)
         if (world->present & 1u << key)
             torct_single(world, TORCT_FIBERS, &(struct torct_step){TORCT_PUT, key});
     memset(world->scripts, 0, sizeof world->scripts);
+    memset(world->early, 0, sizeof world->early);
     world->plan(world);
+    for (unsigned i = 0; i <= TORCT_FIBERS; i++) {
+        static struct torct_open opened[TORCT_FIBERS + 1];
+
+        if (world->early[i] == 0)
+            continue;
+        world->opened[i] = &opened[i];
+        torct_begin(world, i, &world->scripts[i].plans[0], &opened[i]);
+        torct_proceed(world, i, &opened[i], world->early[i]);
+    }
+    torct_play(world, TORCT_FIBERS);
 }
 
 static inline void
@@ -785,7 +846,7 @@ torct_add(struct torct_world *world, unsigned fiber, enum torct_mode mode, const
     struct torct_script *script = &world->scripts[fiber];
     struct torct_plan *plan = &script->plans[script->count++];
 
-    torc_assert(fiber < TORCT_FIBERS && script->count <= TORCT_PLANS);
+    torc_assert(fiber <= TORCT_FIBERS && script->count <= TORCT_PLANS);
     plan->mode = mode;
     while (*text != '\0') {
         struct torct_step *step = &plan->steps[plan->count++];

@@ -27,8 +27,8 @@
  * Ordering     R1 link of a record, CAS of `chain`       -> A1 all loads of `chain`: order, key, all of the record
  *              R2 link of a head, CAS of `chain`         -> A1: the head's order and word
  *              R3 head ready, CAS of the head's own word -> A2 bucket_start(): that it is linked
- *              R4 segment installed, CAS of `segments`   -> A4 bucket_head(): zeroed words
- *              R5 `bits` raised, CAS                     -> A5 bucket_start(): R4
+ *              R4 segment installed, CAS of `segments`   -> A4 grow_if_crowded(): its words, before R5
+ *              R5 `bits` raised, CAS                     -> A5 bucket_start(): all segments below, with their words
  *              R6 removal, CAS of `chain`, R7 unlink, CAS of `chain` -> A1
  *              All accesses to chain words are seq_cst: a transaction links its records before it reads the clock, and
  *              a snapshot reads the clock before it looks here; the single order makes one see the other.
@@ -152,7 +152,8 @@ bucket_head(const struct torci_hash_index *hash, uint64_t bucket, uint32_t bits)
     /* The guard bit stops the count: segment 0 holds even buckets too. */
     uint32_t zeros = (uint32_t)__builtin_ctzll(bucket | UINT64_C(1) << doublings);
     uint32_t segment = doublings - zeros;
-    struct torci_hash_node *heads = torci_load(&hash->segments[segment], memory_order_acquire);     /* A4 */
+    /* Relaxed: `bits` came through A5, and by I4 with the segment. */
+    struct torci_hash_node *heads = torci_load(&hash->segments[segment], memory_order_relaxed);
 
     torc_assert(heads != NULL);
     return &heads[bucket >> (zeros + (segment != 0))];
@@ -225,15 +226,14 @@ bucket_start(struct torci_hash_index *hash, uint64_t order)
 static void
 grow_if_crowded(struct torci_hash_index *hash)
 {
-    uint32_t bits = torci_load(&hash->bits, memory_order_acquire);                          /* A5 */
+    uint32_t bits = torci_load(&hash->bits, memory_order_relaxed);      /* Relaxed: the CAS below decides. */
     size_t bytes = sizeof(struct torci_hash_node) << bits;
     _Atomic(struct torci_hash_node *) *segment = &hash->segments[bits - hash->first_bits + 1];
 
     if (torci_hash_index_records(hash) * BUCKETS_PER_RECORD <= UINT64_C(1) << bits || bits >= BITS_MAX)
         return;
 
-    /* Relaxed: only whether it is there; R5 by whoever installed it, or by us after our own acquire below. */
-    if (torci_load(segment, memory_order_relaxed) == NULL) {
+    if (torci_load(segment, memory_order_acquire) == NULL) {                                /* A4 */
         if (torci_heap_full(hash->heap, bytes))
             return;
         struct torci_hash_node *heads = torci_alloc_zeroed(hash->heap, bytes);
@@ -242,14 +242,12 @@ grow_if_crowded(struct torci_hash_index *hash)
         if (heads == NULL)
             return;
         torci_race_window();
-        /* R4. One segment wins. */
-        if (!torci_cas(segment, &expected, heads, memory_order_release, memory_order_relaxed))
+        /* R4; on failure A4: another thread's segment is there. */
+        if (!torci_cas(segment, &expected, heads, memory_order_release, memory_order_acquire))
             torci_free(hash->heap, heads, bytes);
     }
-    /* R5. Relaxed on failure: another thread has raised it. That the segment of a third thread is seen by those
-     * who see our R5 does not hang on this edge: they read `segments` through A4, and coherence gives them at least
-     * the value that we saw. */
-    torci_cas(&hash->bits, &bits, bits + 1, memory_order_acq_rel, memory_order_relaxed);
+    /* R5; it carries on the release sequence of the earlier ones. Relaxed on failure: another thread has raised it. */
+    torci_cas(&hash->bits, &bits, bits + 1, memory_order_release, memory_order_relaxed);
 }
 
 static void

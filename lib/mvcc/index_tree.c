@@ -57,7 +57,9 @@
 #if defined(TORC_TINY)
 enum { FANOUT = 4 };
 #else
-enum { FANOUT = 32 };       /* Entries of a content. Measured: see docs/decisions. */
+/* Entries of a content. Measured: with 16, walks take nearly twice as long; with 64, they gain up to a quarter, while an
+ * insert copies twice the bytes. */
+enum { FANOUT = 32 };
 #endif
 
 enum {
@@ -467,7 +469,8 @@ is_gone(unsigned level, const void *pointer)
         return content_of(pointer)->dead;
     struct torci_record *record = (struct torci_record *)(uintptr_t)pointer;
 
-    return torci_load(&record->head, memory_order_seq_cst) == torci_frozen();               /* I7: after A1 */
+    /* I7: after A1, which is what makes a freeze seen that must be seen. Relaxed: nothing is followed. */
+    return torci_load(&record->head, memory_order_relaxed) == torci_frozen();
 }
 
 /* ---- Removing ---- */

@@ -36,14 +36,17 @@ order_of(const char *key)
     return torci_index_order_word(store.mvcc->index, torct_text(key));
 }
 
-static struct torci_write
+/* A write without lanes; one per test. */
+static struct torci_write *
 write_of(const char *key, const char *value)
 {
-    struct torci_write write = {.key = torct_text(key), .order = order_of(key)};
+    static struct torci_write made;
 
-    write.version = torci_version_create(shard, torct_text(value), 0);
-    cr_assert_not_null(write.version);
-    return write;
+    made.key = torct_text(key);
+    made.order = order_of(key);
+    made.version = torci_version_create(shard, torct_text(value), 0);
+    cr_assert_not_null(made.version);
+    return &made;
 }
 
 static enum torc_status
@@ -74,7 +77,7 @@ install_ranked(struct torci_write *write)
     return install(write, &writer, false);
 }
 
-/* A record that holds no version, as one stands in the index for a moment before the first write. */
+/* A record that holds no version, as one stands in the index for a moment before the first write-> */
 static struct torci_record *
 insert_empty(const char *key)
 {
@@ -124,50 +127,50 @@ other_installs(const char *key, enum torc_isolation isolation)
 
 Test(install, publishes_a_record_for_a_new_key_in_both_indexes)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
-    cr_assert_eq(install_blind(&write), TORC_OK);
-    cr_expect_eq(write.record, torct_record(store.mvcc, "k"));
-    cr_expect_null(write.fresh);
-    cr_expect_not(write.was_live);
+    cr_assert_eq(install_blind(write), TORC_OK);
+    cr_expect_eq(write->record, torct_record(store.mvcc, "k"));
+    cr_expect_null(write->fresh);
+    cr_expect_not(write->was_live);
     cr_expect(is_ordered("k"));
-    cr_expect_eq(torct_head(store.mvcc, "k"), write.version);
+    cr_expect_eq(torct_head(store.mvcc, "k"), write->version);
     cr_expect(torct_reads(store.mvcc, "k", "v"));
     cr_expect_eq(keys_in_scan(), 1u);
 }
 
 Test(install, takes_the_record_it_was_given)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
-    write.fresh = torci_record_create(store.mvcc, write.key, write.order);
-    cr_assert_not_null(write.fresh);
-    struct torci_record *given = write.fresh;
-    cr_assert_eq(install_blind(&write), TORC_OK);
-    cr_expect_eq(write.record, given);
+    write->fresh = torci_record_create(store.mvcc, write->key, write->order);
+    cr_assert_not_null(write->fresh);
+    struct torci_record *given = write->fresh;
+    cr_assert_eq(install_blind(write), TORC_OK);
+    cr_expect_eq(write->record, given);
 }
 
 Test(install, leaves_its_own_record_unused_if_one_is_there)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
 
     torct_put(store.mvcc, "k", "old");
-    write.fresh = torci_record_create(store.mvcc, write.key, write.order);
-    struct torci_record *given = write.fresh;
-    cr_assert_eq(install_blind(&write), TORC_OK);
-    cr_expect_neq(write.record, given);
-    cr_expect(write.was_live);
+    write->fresh = torci_record_create(store.mvcc, write->key, write->order);
+    struct torci_record *given = write->fresh;
+    cr_assert_eq(install_blind(write), TORC_OK);
+    cr_expect_neq(write->record, given);
+    cr_expect(write->was_live);
     cr_expect(torct_reads(store.mvcc, "k", "new"));
 }
 
 Test(install, fills_an_empty_record)
 {
     struct torci_record *record = insert_empty("k");
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
-    cr_assert_eq(install_ranked(&write), TORC_OK);
-    cr_expect_eq(write.record, record);
-    cr_expect_not(write.was_live);
+    cr_assert_eq(install_ranked(write), TORC_OK);
+    cr_expect_eq(write->record, record);
+    cr_expect_not(write->was_live);
     cr_expect(is_ordered("k"));
     cr_expect(torct_reads(store.mvcc, "k", "v"));
 }
@@ -175,12 +178,12 @@ Test(install, fills_an_empty_record)
 Test(install, helps_a_frozen_record_out_and_publishes_another)
 {
     struct torci_record *frozen = insert_empty("k");
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
     struct torci_epoch_guard guard = torci_epoch_enter();
 
     torci_store(&frozen->head, torci_frozen(), memory_order_seq_cst);
-    cr_assert_eq(install_blind(&write), TORC_OK);
-    cr_expect_neq(write.record, frozen);
+    cr_assert_eq(install_blind(write), TORC_OK);
+    cr_expect_neq(write->record, frozen);
     cr_expect(torci_load(&frozen->flags, memory_order_relaxed) & TORCI_RECORD_REMOVED);
     torci_epoch_exit(guard);
     cr_expect(torct_reads(store.mvcc, "k", "v"));
@@ -189,12 +192,12 @@ Test(install, helps_a_frozen_record_out_and_publishes_another)
 
 Test(install, does_not_trust_a_record_that_froze_since_it_was_found)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
     struct torci_epoch_guard guard = torci_epoch_enter();
 
-    write.record = insert_empty("k");
-    torci_store(&write.record->head, torci_frozen(), memory_order_seq_cst);
-    cr_assert_eq(install_blind(&write), TORC_OK);
+    write->record = insert_empty("k");
+    torci_store(&write->record->head, torci_frozen(), memory_order_seq_cst);
+    cr_assert_eq(install_blind(write), TORC_OK);
     torci_epoch_exit(guard);
     cr_expect(torct_reads(store.mvcc, "k", "v"));
 }
@@ -203,66 +206,66 @@ Test(install, does_not_trust_a_record_that_froze_since_it_was_found)
 
 Test(install, replaces_what_is_not_newer_than_the_snapshot)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
 
     torct_put(store.mvcc, "k", "old");
     writer.snapshot = torci_clock_read_stamp(&store.mvcc->clock);
-    cr_assert_eq(install_ranked(&write), TORC_OK);
-    cr_expect(write.was_live);
+    cr_assert_eq(install_ranked(write), TORC_OK);
+    cr_expect(write->was_live);
     cr_expect(torct_reads(store.mvcc, "k", "new"));
 }
 
 Test(install, refuses_over_what_is_newer_than_the_snapshot_and_names_the_key)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
 
     writer.snapshot = torci_clock_read_stamp(&store.mvcc->clock);
     torct_put(store.mvcc, "k", "old");
-    cr_expect_eq(install_ranked(&write), TORC_CONFLICT);
+    cr_expect_eq(install_ranked(write), TORC_CONFLICT);
     cr_expect(torct_slice_is(torc_conflict_key(), "k"));
     cr_expect(torct_reads(store.mvcc, "k", "old"));
 }
 
 Test(install, a_newer_tombstone_refuses_as_well)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
 
     torct_put(store.mvcc, "k", "old");
     struct torc_txn *txn = torct_begin(store.mvcc, TORC_SNAPSHOT); /* Keeps the tombstone. */
     writer.snapshot = torc_txn_snapshot(txn);
     torct_delete(store.mvcc, "k");
-    cr_expect_eq(install_ranked(&write), TORC_CONFLICT);
+    cr_expect_eq(install_ranked(write), TORC_CONFLICT);
     torc_txn_abort(txn);
 }
 
 Test(install, blindly_replaces_whatever_is_committed)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
 
     torct_put(store.mvcc, "k", "old");
-    cr_expect_eq(install_blind(&write), TORC_OK);
-    cr_expect(write.was_live);
+    cr_expect_eq(install_blind(write), TORC_OK);
+    cr_expect(write->was_live);
 }
 
 Test(install, over_a_tombstone_finds_nothing_live)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
 
     torct_put(store.mvcc, "k", "old");
     struct torc_txn *txn = torct_begin(store.mvcc, TORC_SNAPSHOT);
     torct_delete(store.mvcc, "k");
-    cr_expect_eq(install_blind(&write), TORC_OK);
-    cr_expect_not(write.was_live);
+    cr_expect_eq(install_blind(write), TORC_OK);
+    cr_expect_not(write->was_live);
     torc_txn_abort(txn);
 }
 
 Test(install, leaves_room_for_the_retires_that_are_still_to_come)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
     struct torci_install how = {.store = store.mvcc, .shard = shard, .guard = torci_epoch_enter(),
                                 .stamp = TORCI_STAMP_PENDING, .retires_kept = 1000};
 
-    cr_assert_eq(torci_install(&how, &write), TORC_OK);
+    cr_assert_eq(torci_install(&how, write), TORC_OK);
     torci_epoch_exit(how.guard);
     cr_expect_geq(torci_limbo_room(shard->limbo), 1000u);
 }
@@ -271,57 +274,57 @@ Test(install, leaves_room_for_the_retires_that_are_still_to_come)
 
 Test(install_only_live, finds_nothing_without_a_record)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
-    cr_expect_eq(install(&write, NULL, true), TORC_NOT_FOUND);
+    cr_expect_eq(install(write, NULL, true), TORC_NOT_FOUND);
     cr_expect_null(torct_record(store.mvcc, "k"), "and makes none");
 }
 
 Test(install_only_live, finds_nothing_in_an_empty_record)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
     insert_empty("k");
-    cr_expect_eq(install(&write, NULL, true), TORC_NOT_FOUND);
+    cr_expect_eq(install(write, NULL, true), TORC_NOT_FOUND);
     cr_expect_null(torct_head(store.mvcc, "k"));
 }
 
 Test(install_only_live, finds_nothing_over_a_tombstone)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
     torct_put(store.mvcc, "k", "old");
     struct torc_txn *txn = torct_begin(store.mvcc, TORC_SNAPSHOT);
     torct_delete(store.mvcc, "k");
-    cr_expect_eq(install(&write, NULL, true), TORC_NOT_FOUND);
+    cr_expect_eq(install(write, NULL, true), TORC_NOT_FOUND);
     torc_txn_abort(txn);
 }
 
 Test(install_only_live, finds_nothing_in_a_frozen_record_and_helps_it_out)
 {
     struct torci_record *frozen = insert_empty("k");
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
     torci_store(&frozen->head, torci_frozen(), memory_order_seq_cst);
-    cr_expect_eq(install(&write, NULL, true), TORC_NOT_FOUND);
+    cr_expect_eq(install(write, NULL, true), TORC_NOT_FOUND);
     cr_expect_null(torct_record(store.mvcc, "k"));
 }
 
 Test(install_only_live, replaces_a_value)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
     torct_put(store.mvcc, "k", "old");
-    cr_expect_eq(install(&write, NULL, true), TORC_OK);
-    cr_expect(write.was_live);
+    cr_expect_eq(install(write, NULL, true), TORC_OK);
+    cr_expect(write->was_live);
 }
 
 Test(install_only_live, looks_below_a_commit_that_it_aborts)
 {
-    struct torci_write write = write_of("k", "v");
+    struct torci_write *write = write_of("k", "v");
 
     other_installs("k", TORC_SNAPSHOT);
-    cr_expect_eq(install(&write, NULL, true), TORC_NOT_FOUND);
+    cr_expect_eq(install(write, NULL, true), TORC_NOT_FOUND);
     cr_expect_not(torct_commit_finish(&other));
 }
 
@@ -329,26 +332,26 @@ Test(install_only_live, looks_below_a_commit_that_it_aborts)
 
 Test(install_over_undecided, a_blind_write_aborts_what_is_installing)
 {
-    struct torci_write write = write_of("k", "blind");
+    struct torci_write *write = write_of("k", "blind");
 
     torct_put(store.mvcc, "k", "old");
     other_installs("k", TORC_SNAPSHOT);
     other.descriptor->attempts = UINT64_MAX;
-    cr_assert_eq(install_blind(&write), TORC_OK);
+    cr_assert_eq(install_blind(write), TORC_OK);
     cr_expect_eq(torct_commit_state(&other), TORCI_ABORTED);
     cr_expect_eq(torct_stats(store.mvcc).wounds, 1u);
-    cr_expect(write.was_live, "what counts is what was committed below");
+    cr_expect(write->was_live, "what counts is what was committed below");
     cr_expect_not(torct_commit_finish(&other));
     cr_expect(torct_reads(store.mvcc, "k", "blind"));
 }
 
 Test(install_over_undecided, the_higher_rank_aborts_what_is_installing)
 {
-    struct torci_write write = write_of("k", "ranked");
+    struct torci_write *write = write_of("k", "ranked");
 
     other_installs("k", TORC_SNAPSHOT);
     writer.attempts = other.descriptor->attempts + 1;
-    cr_assert_eq(install_ranked(&write), TORC_OK);
+    cr_assert_eq(install_ranked(write), TORC_OK);
     cr_expect_eq(torct_commit_state(&other), TORCI_ABORTED);
     cr_expect_not(torct_commit_finish(&other));
     cr_expect(torct_reads(store.mvcc, "k", "ranked"));
@@ -356,11 +359,11 @@ Test(install_over_undecided, the_higher_rank_aborts_what_is_installing)
 
 Test(install_over_undecided, the_lower_rank_gives_up_and_leaves_the_other_alone)
 {
-    struct torci_write write = write_of("k", "ranked");
+    struct torci_write *write = write_of("k", "ranked");
 
     other_installs("k", TORC_SNAPSHOT);
     other.descriptor->attempts = 1;
-    cr_expect_eq(install_ranked(&write), TORC_CONFLICT);
+    cr_expect_eq(install_ranked(write), TORC_CONFLICT);
     cr_expect(torct_slice_is(torc_conflict_key(), "k"));
     cr_expect_eq(torct_commit_state(&other), TORCI_INSTALLING);
     cr_expect_eq(torct_stats(store.mvcc).wounds, 0u);
@@ -370,45 +373,45 @@ Test(install_over_undecided, the_lower_rank_gives_up_and_leaves_the_other_alone)
 
 Test(install_over_undecided, deciding_is_decided_and_then_newer_than_the_snapshot)
 {
-    struct torci_write write = write_of("k", "ranked");
+    struct torci_write *write = write_of("k", "ranked");
 
     other_installs("k", TORC_SNAPSHOT);
     writer.snapshot = other.descriptor->snapshot;
     writer.attempts = UINT64_MAX;
     torct_commit_decide(&other);
-    cr_expect_eq(install_ranked(&write), TORC_CONFLICT, "no rank undoes a commit");
+    cr_expect_eq(install_ranked(write), TORC_CONFLICT, "no rank undoes a commit");
     cr_expect_eq(torct_commit_state(&other), TORCI_COMMITTED);
     cr_expect(torct_commit_finish(&other));
 }
 
 Test(install_over_undecided, deciding_is_decided_and_blindly_replaced)
 {
-    struct torci_write write = write_of("k", "blind");
+    struct torci_write *write = write_of("k", "blind");
 
     other_installs("k", TORC_SNAPSHOT);
     torct_commit_decide(&other);
-    cr_expect_eq(install_blind(&write), TORC_OK);
-    cr_expect(write.was_live);
+    cr_expect_eq(install_blind(write), TORC_OK);
+    cr_expect(write->was_live);
     cr_expect(torct_commit_finish(&other), "it committed, and was replaced");
     cr_expect(torct_reads(store.mvcc, "k", "blind"));
 }
 
 Test(install_over_undecided, validating_is_helped_to_its_commit)
 {
-    struct torci_write write = write_of("k", "ranked");
+    struct torci_write *write = write_of("k", "ranked");
 
     other_installs("k", TORC_SERIALIZABLE);
     writer.snapshot = other.descriptor->snapshot;
     torct_commit_decide(&other);
     torct_commit_validate(&other);
-    cr_expect_eq(install_ranked(&write), TORC_CONFLICT);
+    cr_expect_eq(install_ranked(write), TORC_CONFLICT);
     cr_expect_eq(torct_commit_state(&other), TORCI_COMMITTED);
     cr_expect(torct_commit_finish(&other));
 }
 
 Test(install_over_undecided, validating_is_helped_to_its_refusal_and_gone_under)
 {
-    struct torci_write write = write_of("k", "ranked");
+    struct torci_write *write = write_of("k", "ranked");
     struct torc_txn *txn = torct_begin(store.mvcc, TORC_SERIALIZABLE);
 
     cr_assert(torct_txn_reads(txn, "r", NULL));
@@ -417,37 +420,37 @@ Test(install_over_undecided, validating_is_helped_to_its_refusal_and_gone_under)
     other = torct_commit_install(txn);
     torct_commit_decide(&other);
     torct_commit_validate(&other);
-    cr_assert_eq(install_ranked(&write), TORC_OK);
+    cr_assert_eq(install_ranked(write), TORC_OK);
     cr_expect_eq(torct_commit_state(&other), TORCI_ABORTED);
-    cr_expect_not(write.was_live);
+    cr_expect_not(write->was_live);
     cr_expect_not(torct_commit_finish(&other));
     cr_expect_eq(torct_chain_length(store.mvcc, "k"), 1u);
 }
 
 Test(install_over_undecided, an_aborted_version_leaves_the_chain_and_goes_back)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
     struct torci_version *below;
 
     torct_put(store.mvcc, "k", "old");
     below = torct_head(store.mvcc, "k");
     other_installs("k", TORC_SNAPSHOT);
     cr_assert(torci_descriptor_wound(other.descriptor));
-    cr_assert_eq(install_ranked(&write), TORC_OK);
-    cr_expect_eq(torci_load(&write.version->older, memory_order_relaxed), below);
+    cr_assert_eq(install_ranked(write), TORC_OK);
+    cr_expect_eq(torci_load(&write->version->older, memory_order_relaxed), below);
     cr_expect_eq(torct_stats(store.mvcc).wounds, 0u, "it was dead already");
     cr_expect_not(torct_commit_finish(&other));
 }
 
 Test(install_over_undecided, below_an_aborted_version_the_snapshot_rule_holds_too)
 {
-    struct torci_write write = write_of("k", "new");
+    struct torci_write *write = write_of("k", "new");
 
     writer.snapshot = torci_clock_read_stamp(&store.mvcc->clock);
     torct_put(store.mvcc, "k", "old");
     other_installs("k", TORC_SNAPSHOT);
     cr_assert(torci_descriptor_wound(other.descriptor));
-    cr_expect_eq(install_ranked(&write), TORC_CONFLICT);
+    cr_expect_eq(install_ranked(write), TORC_CONFLICT);
     cr_expect_not(torct_commit_finish(&other));
     cr_expect(torct_reads(store.mvcc, "k", "old"));
 }

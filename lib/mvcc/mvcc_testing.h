@@ -203,10 +203,12 @@ torct_chain_length(struct torc_mvcc *store, const char *key)
     return length;
 }
 
-/* A commit of `txn`, stopped: what torc_txn_commit() does up to the end of step 1 (txn.h), by hand. */
+/* A commit of `txn`, stopped: what torc_txn_commit() does up to the end of step 1 (txn.h), by hand. The section stays
+ * open until the end, as the committing thread's does: nothing that waits for a grace period may be called meanwhile. */
 struct torct_commit {
     struct torc_txn *txn;
     struct torci_descriptor *descriptor;
+    struct torci_epoch_guard guard;
 };
 
 static inline struct torct_commit
@@ -214,9 +216,10 @@ torct_commit_install(struct torc_txn *txn)
 {
     struct torc_mvcc *store = txn->store;
     struct torci_shard *shard = torct_shard(store);
-    struct torct_commit commit = {txn, torci_alloc(&store->heap, sizeof *commit.descriptor)};
-    struct torci_install install = {.store = store, .shard = shard};
+    struct torct_commit commit = {.txn = txn, .guard = torci_epoch_enter()};
+    struct torci_install install = {.store = store, .shard = shard, .guard = commit.guard};
 
+    commit.descriptor = torci_alloc(&store->heap, sizeof *commit.descriptor);
     cr_assert_not_null(commit.descriptor);
     torci_init(&commit.descriptor->state, torci_state_word(TORCI_INSTALLING, 0));
     commit.descriptor->snapshot = txn->slot.snapshot;
@@ -231,10 +234,9 @@ torct_commit_install(struct torc_txn *txn)
     }
     install.rank = commit.descriptor;
     install.stamp = torci_stamp_descriptor(commit.descriptor);
-    install.guard = torci_epoch_enter();
-    for (struct torci_write *write = torci_write_set_first(&txn->writes); write != NULL; write = torci_write_next(write))
+    for (struct torci_write *write = torci_write_set_first(&txn->writes); write != NULL;
+         write = torci_write_next(write))
         cr_assert_eq(torci_install(&install, write), TORC_OK);
-    torci_epoch_exit(install.guard);
     return commit;
 }
 
@@ -266,13 +268,14 @@ torct_commit_validate(const struct torct_commit *commit)
     return stamp;
 }
 
-/* Go on to the end from any state, as the owner would, and end the transaction. Returns whether it committed. */
+/* Go on to the end from any state, as the owner would, and end the transaction. Others are not running any more: the
+ * read set is reset without a grace period. Returns whether it committed. */
 static inline bool
 torct_commit_finish(struct torct_commit *commit)
 {
     struct torc_mvcc *store = commit->txn->store;
     struct torci_shard *shard = torct_shard(store);
-    struct torci_install install = {.store = store, .shard = shard, .guard = torci_epoch_enter()};
+    struct torci_install install = {.store = store, .shard = shard, .guard = commit->guard};
     uint64_t expected = torci_state_word(TORCI_INSTALLING, 0);
     struct torci_write *write;
     uint64_t word;
@@ -294,9 +297,6 @@ torct_commit_finish(struct torct_commit *commit)
     for (write = torci_write_set_first(&commit->txn->writes); write != NULL; write = torci_write_next(write))
         torci_reclaim_touch(shard, install.guard, write->record, torci_clock_now(&store->clock));
     torci_epoch_exit(install.guard);
-    /* Others may still run the validation: the read set goes when they are gone. */
-    torci_limbo_flush(shard->limbo);
-    torci_epoch_barrier();
     torc_txn_abort(commit->txn);
     return torci_state_of(word) == TORCI_COMMITTED;
 }

@@ -78,13 +78,15 @@ torci_read_set_range(struct torci_read_set *set, struct torci_heap *heap, struct
 }
 
 enum torc_status
-torci_read_set_item(struct torci_read_set *set, struct torci_range *range, struct torci_version *version)
+torci_read_set_item(struct torci_read_set *set, struct torci_range *range, struct torci_record *record,
+                    struct torci_version *version)
 {
     struct torci_range_item *item = torci_arena_alloc(set->arena, sizeof *item);
 
     if (item == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory to note a scanned key");
     item->next = NULL;
+    item->record = record;
     item->version = version;
     *range->items_end = item;
     range->items_end = &item->next;
@@ -137,13 +139,16 @@ seen_at_stamp(struct validation *validation, struct torci_record *record, struct
     if (version == torci_frozen())
         return true;
     while (version != NULL) {
+        /* Below first, then the fate, as in torci_record_newest(): what commits meanwhile may be pruned from under us. */
+        struct torci_version *older = torci_load(&version->older, memory_order_acquire); /* version.h A4 */
         struct torci_verdict verdict;
 
         /* version.h A3 */
         if (torci_load(&version->stamp, memory_order_acquire) == torci_stamp_descriptor(validation->descriptor)) {
-            version = torci_load(&version->older, memory_order_acquire); /* version.h A4 */
+            version = older;
             continue;
         }
+        torci_race_window();
         verdict = torci_version_verdict(version, clock);
         if (verdict.fate == TORCI_FATE_COMMITTED) {
             *seen = version;
@@ -154,7 +159,7 @@ seen_at_stamp(struct validation *validation, struct torci_record *record, struct
                 return false;
             continue;
         }
-        version = torci_load(&version->older, memory_order_acquire); /* version.h A4 */
+        version = older;
     }
     return true;
 }
@@ -187,6 +192,15 @@ range_passed(const struct torci_range *range, struct torc_slice key)
     return !range->complete && torci_key_compare(key, range->last) > 0;
 }
 
+/* Whether a walk over the range comes to `a` before `b`. */
+static bool
+range_before(const struct torci_range *range, const struct torci_record *a, const struct torci_record *b)
+{
+    int order = torci_key_compare(torci_record_key(a), torci_record_key(b));
+
+    return range->descending ? order > 0 : order < 0;
+}
+
 /* Compare one batch with the items that are left. True: so far as seen; *more: go on with the next batch. */
 static bool
 batch_valid(struct validation *validation, const struct torci_range *range, const struct torci_batch *batch,
@@ -205,8 +219,11 @@ batch_valid(struct validation *validation, const struct torci_range *range, cons
             return false;
         if (!torci_version_live(seen))
             continue;
-        if (*item == NULL || (*item)->version != seen)
+        if (*item == NULL || (*item)->version != seen) {
+            if (*item != NULL && !range_before(range, record, (*item)->record))
+                validation->spoiled = torci_record_key((*item)->record); /* It should have come first. */
             return false;
+        }
         *item = (*item)->next;
     }
     *more = batch->count > 0 && !batch->end;
@@ -228,8 +245,11 @@ range_valid(struct validation *validation, struct torci_epoch_guard guard, const
     for (;;) {
         if (!batch_valid(validation, range, &batch, &item, &more))
             return false;
-        if (!more)
+        if (!more) {
+            if (item != NULL)
+                validation->spoiled = torci_record_key(item->record);
             return item == NULL;
+        }
         torci_index_next(index, guard, range->descending, &batch);
     }
 }

@@ -41,6 +41,7 @@ struct torci_read {
 /* One record that a range showed. */
 struct torci_range_item {
     struct torci_range_item *next;
+    struct torci_record *record;
     struct torci_version *version;
 };
 
@@ -70,7 +71,8 @@ TORC_MUST_CHECK enum torc_status
 torci_read_set_range(struct torci_read_set *set, struct torci_heap *heap, struct torc_slice from, struct torc_slice to,
                      bool descending, struct torci_range **range);
 TORC_MUST_CHECK enum torc_status
-torci_read_set_item(struct torci_read_set *set, struct torci_range *range, struct torci_version *version);
+torci_read_set_item(struct torci_read_set *set, struct torci_range *range, struct torci_record *record,
+                    struct torci_version *version);
 
 /* Copy what is still borrowed, before the set is shown to others. */
 TORC_MUST_CHECK enum torc_status torci_read_set_seal(struct torci_read_set *set);

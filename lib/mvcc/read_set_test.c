@@ -247,7 +247,8 @@ Test(read_set_range, complete_is_spoiled_by_changes_within_and_by_no_others)
 Test(read_set_range, complete_without_bounds_is_spoiled_by_every_change)
 {
     static const struct change changes[] = {
-        {'a', '+', false}, {'b', '-', false}, {'c', '+', false}, {'c', '~', true}, {'h', '+', false}, {'i', '+', false},
+        {'a', '+', false}, {'b', '-', false}, {'c', '+', false},
+        {'c', '~', true},  {'h', '+', false}, {'i', '+', false},
     };
 
     EXPECT_AFTER(changes, "", "", false, 0, "bdfh");

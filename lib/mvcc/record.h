@@ -28,7 +28,7 @@ enum torci_version_flags {
 
 struct torci_record {
     _Atomic(uintptr_t) chain;                  /* Hash index: next in split order; its low bit marks removal. */
-    uint64_t order;                            /* Hash index: bit-reversed hash, low bit 1. Immutable. */
+    uint64_t order;                            /* Hash index: the hash, low bit 1. Immutable. */
     _Atomic(struct torci_version *) head;      /* Newest version; NULL: none yet; torci_frozen(): record is leaving. */
     _Atomic(uint32_t) flags;                   /* enum torci_record_flags */
     uint32_t key_size;                         /* Immutable. */

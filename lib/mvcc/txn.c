@@ -232,7 +232,8 @@ torc_last_commit(void)
 
 /* ---- Reading ---- */
 
-/* What the snapshot sees of `key`; *record is where, if it is live there. */
+/* The value that the snapshot sees of `key`; *record is where. A tombstone is no value, and is not protected by the
+ * snapshot as a value is: it must not be looked at outside of the section. */
 static struct torci_version *
 look_up(struct torc_txn *txn, struct torc_slice key, uint64_t order, struct torci_record **record)
 {
@@ -242,11 +243,12 @@ look_up(struct torc_txn *txn, struct torc_slice key, uint64_t order, struct torc
     *record = torci_index_find(txn->store->index, guard, key, order);
     if (*record != NULL)
         version = torci_record_visible(*record, txn->slot.snapshot, &txn->store->clock);
+    if (!torci_version_live(version)) {
+        version = NULL;
+        *record = NULL;
+    }
     torci_epoch_exit(guard);
-    if (torci_version_live(version))
-        return version;
-    *record = NULL;
-    return NULL;
+    return version;
 }
 
 /* Note a read if it has to be. */

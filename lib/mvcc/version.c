@@ -156,14 +156,13 @@ torci_record_newest(struct torci_record *record, struct torci_clock *clock)
 
     if (version == NULL || version == torci_frozen())
         return NULL;
-    /* What is still being validated has not committed yet: reading below it is reading before it. */
+    /* Below first, then the fate: no snapshot of ours keeps what is below, and once `version` has committed it may be
+     * pruned, down to versions that only older snapshots need. Not committed yet at the second look means that nobody
+     * had changed the link at the first. */
+    older = torci_load(&version->older, memory_order_acquire); /* A4. By I1 committed. */
+    torci_race_window();
     if (torci_version_verdict(version, clock).fate == TORCI_FATE_COMMITTED)
         return version;
-    torci_race_window();
-    older = torci_load(&version->older, memory_order_acquire); /* A4. By I1 committed. */
-    /* No snapshot of ours keeps what is below: `version` may have committed since, and its past been cut off (R4). Then
-     * the cut shows NULL here, and the commit that came before it shows there. */
-    if (older == NULL && torci_version_verdict(version, clock).fate == TORCI_FATE_COMMITTED)
-        return version;
+    /* What is still being validated has not committed yet: reading below it is reading before it. */
     return older;
 }
