@@ -282,12 +282,12 @@ prune_below(struct torci_shard *shard, struct torci_version *newest, uint64_t st
         if (!room(shard, RETIRE_ROOM))
             return left + 1;
         if (stamp <= shard->view.watermark) {
-            torci_store(&newest->older, NULL, memory_order_release); /* R1 */
+            torci_store(&newest->older, NULL, memory_order_release); /* R1, version.h R4 */
             retire_chain(shard, version);
             return left;
         }
         if (torci_view_dead(&shard->view, version_stamp, stamp)) {
-            /* R1 */
+            /* R1, version.h R4 */
             torci_store(&newest->older, torci_load(&version->older, memory_order_relaxed), memory_order_release);
             retire_version(shard, version);
             continue;
