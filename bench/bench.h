@@ -80,7 +80,8 @@ struct bench_engine {
     enum bench_outcome (*put)(void *thread, const uint8_t *key, struct bench_value value);
     enum bench_outcome (*add)(void *thread, const uint8_t *key, uint64_t delta);
 
-    /* One transaction at a time per thread. After BENCH_CONFLICT, BENCH_BUSY or BENCH_ERROR from read, write or commit the
+    /* One transaction at a time per thread. After BENCH_CONFLICT, BENCH_BUSY or BENCH_ERROR from read, write or
+     * commit the
      * driver calls abort (harmless after commit). `*value` may be borrowed until the next call on this thread. */
     enum bench_outcome (*begin)(void *thread, enum bench_mode mode);
     enum bench_outcome (*read)(void *thread, const uint8_t *key, struct bench_value *value);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/engine_lfht.c: liburcu's bare hash table: what point access costs when there are no versions at all.
  *
- * Settings   cds_lfht, flavour memb, read section inlined; as many buckets as there will be keys, no resizing: its best case.
+ * Settings   cds_lfht, flavour memb, read section inlined; as many buckets as there will be keys, no resizing: its
+ *            best case.
  * Reads      Look up and copy the value inside one read section (a bare table cannot lend it past that).
  * Updates    A new node replaces the old one, which goes to call_rcu. One allocation per node, key and value inline.
  * Isolation  None: no snapshots, no transactions, no order. A baseline, not a peer. */
@@ -182,7 +183,8 @@ extern const struct bench_engine bench_engine_lfht;
 const struct bench_engine bench_engine_lfht = {
     .name = "lfht",
     .version = BENCH_LFHT_VERSION,
-    .settings = "bare liburcu cds_lfht, flavour memb inlined, as many buckets as keys; no isolation; every read copies; replace + call_rcu",
+    .settings = "bare liburcu cds_lfht, flavour memb inlined, as many buckets as keys; no isolation; every read "
+                "copies; replace + call_rcu",
     .abilities = BENCH_IS_BASELINE,
     .open = table_open,
     .close = table_close,

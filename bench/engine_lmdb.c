@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/engine_lmdb.c: LMDB on the driver's tmpfs.
  *
- * Settings   MDB_NOSYNC | MDB_NOMETASYNC | MDB_WRITEMAP | MDB_NOTLS | MDB_NORDAHEAD: no durability, the map itself in RAM. 4 GB map.
- * Reads      Autocommit: renew the thread's read transaction, get, copy, reset. In a transaction values are lent from the map.
+ * Settings   MDB_NOSYNC | MDB_NOMETASYNC | MDB_WRITEMAP | MDB_NOTLS | MDB_NORDAHEAD: no durability, the map itself in
+ *            RAM. 4 GB map.
+ * Reads      Autocommit: renew the thread's read transaction, get, copy, reset. In a transaction values are lent from
+ *            the map.
  * Writes     One writer at a time: a read-write transaction takes LMDB's writer mutex at begin and never conflicts
  *            (it is serializable). */
 #include <stdio.h>
@@ -257,7 +259,8 @@ extern const struct bench_engine bench_engine_lmdb;
 const struct bench_engine bench_engine_lmdb = {
     .name = "lmdb",
     .version = BENCH_LMDB_VERSION,
-    .settings = "MDB_NOSYNC, MDB_WRITEMAP, 4 GB map on tmpfs; one writer at a time, so transactions never conflict and are serializable",
+    .settings = "MDB_NOSYNC, MDB_WRITEMAP, 4 GB map on tmpfs; one writer at a time, so transactions never "
+                "conflict and are serializable",
     .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN,
     .open = environment_open,
     .close = environment_close,

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/engine_rocksdb.c: RocksDB's OptimisticTransactionDB through its C interface.
  *
- * Settings   Write-ahead log off, no compression, files (if any) on the driver's tmpfs. The write buffer is so large that
+ * Settings   Write-ahead log off, no compression, files (if any) on the driver's tmpfs. The write buffer is so large
+ *            that
  *            all keys and all updates of a workload stay in the memtable; for a long run of updates (`churn`) it is
  *            the default 64 MB, so that old versions can be compacted away. Memtable skip list, as by default.
- * Reads      Autocommit: rocksdb_get_pinned, then a copy. Read-only transaction: a snapshot and pinned gets, which is its
+ * Reads      Autocommit: rocksdb_get_pinned, then a copy. Read-only transaction: a snapshot and pinned gets, which is
+ *            its
  *            cheapest form (no transaction object).
  * Writes     Read-write transactions are optimistic ones with a snapshot; handles are reused; "Resource busy" and "Try
  *            again" at commit are conflicts. Autocommit puts go to the base database.
@@ -63,7 +65,8 @@ database_open(const char *directory, const struct bench_spec *spec)
     database->options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(database->options, 1);
     rocksdb_options_set_compression(database->options, rocksdb_no_compression);
-    rocksdb_options_set_write_buffer_size(database->options, spec->churn ? (size_t)MEMTABLE_BYTES_CHURN : MEMTABLE_BYTES);
+    rocksdb_options_set_write_buffer_size(database->options,
+                                          spec->churn ? (size_t)MEMTABLE_BYTES_CHURN : MEMTABLE_BYTES);
     rocksdb_options_set_max_write_buffer_number(database->options, 4);
     rocksdb_options_set_uint64add_merge_operator(database->options);
     database->write_options = rocksdb_writeoptions_create();
@@ -212,8 +215,8 @@ write_key(void *context, const uint8_t *key, struct bench_value value)
     struct database_thread *thread = context;
     char *error = NULL;
 
-    rocksdb_transaction_put(thread->transaction, (const char *)key, BENCH_KEY_SIZE, (const char *)value.data, value.size,
-                            &error);
+    rocksdb_transaction_put(thread->transaction, (const char *)key, BENCH_KEY_SIZE, (const char *)value.data,
+                            value.size, &error);
     return outcome_of(error);
 }
 
@@ -286,7 +289,8 @@ memory_bytes(void *context)
     struct database *database = context;
     uint64_t bytes = 0;
 
-    (void)rocksdb_optimistictransactiondb_property_int(database->transactions, "rocksdb.cur-size-all-mem-tables", &bytes);
+    (void)rocksdb_optimistictransactiondb_property_int(database->transactions, "rocksdb.cur-size-all-mem-tables",
+                                                       &bytes);
     return bytes;
 }
 
@@ -294,8 +298,9 @@ extern const struct bench_engine bench_engine_rocksdb;
 const struct bench_engine bench_engine_rocksdb = {
     .name = "rocksdb",
     .version = BENCH_ROCKSDB_VERSION,
-    .settings = "OptimisticTransactionDB, snapshot isolation; WAL off; 6 GB memtable (64 MB beside the long reader), no "
-                "compression, files on tmpfs; pinned gets; read-only transactions are plain snapshots",
+    .settings =
+        "OptimisticTransactionDB, snapshot isolation; WAL off; 6 GB memtable (64 MB beside the long reader), no "
+        "compression, files on tmpfs; pinned gets; read-only transactions are plain snapshots",
     .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN | BENCH_CAN_ADD,
     .open = database_open,
     .close = database_close,

@@ -3,7 +3,8 @@
  *
  * Settings   in_memory, no log, a cache larger than all data, row-store B-tree; one session and one cursor per thread.
  * Reads      Autocommit: search and copy. In a transaction the cursor lends the value until its next use.
- * Isolation  Snapshot for every session; a write to a key somebody else wrote meanwhile rolls back at once (WT_ROLLBACK). */
+ * Isolation  Snapshot for every session; a write to a key somebody else wrote meanwhile rolls back at once
+ *            (WT_ROLLBACK). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -225,8 +226,9 @@ extern const struct bench_engine bench_engine_wiredtiger;
 const struct bench_engine bench_engine_wiredtiger = {
     .name = "wiredtiger",
     .version = BENCH_WIREDTIGER_VERSION,
-    .settings = "in_memory=true, no log; snapshot isolation; 8 GB cache (4 GB beside the long reader); one session and cursor "
-                "per thread",
+    .settings =
+        "in_memory=true, no log; snapshot isolation; 8 GB cache (4 GB beside the long reader); one session and cursor "
+        "per thread",
     .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN,
     .open = connection_open,
     .close = connection_close,

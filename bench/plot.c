@@ -47,7 +47,9 @@ round_up(double x)
 static struct frame
 frame_of(const struct bench_plot *plot)
 {
-    struct frame frame = { .x_low = INFINITY, .x_high = -INFINITY, .y_low = INFINITY, .y_high = 0, .y_log = plot->y_log };
+    struct frame frame = {
+        .x_low = INFINITY, .x_high = -INFINITY, .y_low = INFINITY, .y_high = 0, .y_log = plot->y_log
+    };
 
     for (size_t i = 0; i < plot->lines; i++) {
         for (size_t j = 0; j < plot->line[i].points; j++) {
@@ -151,7 +153,8 @@ write_line(FILE *file, const struct frame *frame, const struct bench_line *line,
     const char *dash = line->colour >= sizeof colours / sizeof *colours ? " stroke-dasharray=\"5 4\"" : "";
     int legend_y = TOP + 12 + (int)number * 20;
 
-    fprintf(file, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\"%s points=\"", colour, line->colour == 0 ? "3" : "2", dash);
+    fprintf(file, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\"%s points=\"", colour,
+            line->colour == 0 ? "3" : "2", dash);
     for (size_t i = 0; i < line->points; i++)
         if (!frame->y_log || line->y[i] > 0)
             fprintf(file, "%.1f,%.1f ", place_x(frame, line->x[i]), place_y(frame, line->y[i]));
@@ -160,8 +163,8 @@ write_line(FILE *file, const struct frame *frame, const struct bench_line *line,
         if (!frame->y_log || line->y[i] > 0)
             fprintf(file, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\" fill=\"%s\"/>\n", place_x(frame, line->x[i]),
                     place_y(frame, line->y[i]), line->points > 12 ? "1.5" : "3.5", colour);
-    fprintf(file, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"3\"%s/>\n", WIDTH - RIGHT + 14,
-            legend_y - 4, WIDTH - RIGHT + 36, legend_y - 4, colour, dash);
+    fprintf(file, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"3\"%s/>\n",
+            WIDTH - RIGHT + 14, legend_y - 4, WIDTH - RIGHT + 36, legend_y - 4, colour, dash);
     fprintf(file, "<text x=\"%d\" y=\"%d\">%s</text>\n", WIDTH - RIGHT + 42, legend_y, line->name);
 }
 
@@ -182,8 +185,8 @@ bench_plot_write(const struct bench_plot *plot, const char *path)
             WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT, plot->title);
     if (plot->mark_to > plot->mark_from) {
         fprintf(file, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"#f0f0f0\"/>\n",
-                place_x(&frame, plot->mark_from), TOP, place_x(&frame, plot->mark_to) - place_x(&frame, plot->mark_from),
-                HEIGHT - TOP - BOTTOM);
+                place_x(&frame, plot->mark_from), TOP,
+                place_x(&frame, plot->mark_to) - place_x(&frame, plot->mark_from), HEIGHT - TOP - BOTTOM);
         fprintf(file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\" font-style=\"italic\">%s</text>\n",
                 place_x(&frame, (plot->mark_from + plot->mark_to) / 2), TOP + 14, plot->mark_name);
     }

@@ -64,7 +64,7 @@ serve(struct bench_process *process, int commands, int answers)
     char byte;
 
     while (read(commands, &byte, 1) == 1) {
-        bench_run(&process->session, &process->shared->cell, &process->shared->result);
+        bench_run_cell(&process->session, &process->shared->cell, &process->shared->result);
         if (write(answers, &byte, 1) != 1)
             break;
     }
@@ -116,7 +116,8 @@ close_commands:
     return -1;
 }
 
-/* Wait until the process has something to say or has gone; false if it does neither in time, or the run is interrupted. */
+/* Wait until the process has something to say or has gone; false if it does neither in time, or the run is
+ * interrupted. */
 static bool
 wait_for(int descriptor, int timeout_ms)
 {

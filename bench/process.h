@@ -3,7 +3,8 @@
  *
  * The driver itself never starts a thread, so it may fork whenever it likes. An engine's process keeps its store from
  * cell to cell and is stopped (SIGSTOP) while others run, so that nothing it does in the background disturbs them and
- * what it owes is done in its own time. A process that dies or hangs costs its own cell: it is replaced by a new one. */
+ * what it owes is done in its own time. A process that dies or hangs costs its own cell: it is replaced by a new one.
+ * */
 #ifndef BENCH_PROCESS_H
 #define BENCH_PROCESS_H
 

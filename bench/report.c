@@ -251,20 +251,26 @@ write_machine(const struct bench_report *report, FILE *file)
     struct utsname system;
 
     uname(&system);
-    fprintf(file, "- %s: %s, %ld cores, %s of memory, %s %s\n", today().bytes, line_of("/proc/cpuinfo", "model name").bytes,
-            sysconf(_SC_NPROCESSORS_ONLN), line_of("/proc/meminfo", "MemTotal").bytes, system.sysname, system.release);
+    fprintf(file, "- %s: %s, %ld cores, %s of memory, %s %s\n", today().bytes,
+            line_of("/proc/cpuinfo", "model name").bytes, sysconf(_SC_NPROCESSORS_ONLN),
+            line_of("/proc/meminfo", "MemTotal").bytes, system.sysname, system.release);
     fprintf(file, "- compiler %s, %s\n", BENCH_COMPILER, BENCH_BUILD);
     fprintf(file, "- `%s`\n", report->command);
-    fprintf(file, "- %llu keys of %d bytes in random order, incompressible values of %u bytes; %g s per cell, %u interleaved rounds, "
-            "seed %llu; median (least–most)\n", (unsigned long long)report->spec.keys, BENCH_KEY_SIZE, report->spec.value_size,
-            report->seconds, report->rounds, (unsigned long long)report->seed);
+    fprintf(file,
+            "- %llu keys of %d bytes in random order, incompressible values of %u bytes; %g s per cell, %u interleaved "
+            "rounds, "
+            "seed %llu; median (least–most)\n",
+            (unsigned long long)report->spec.keys, BENCH_KEY_SIZE, report->spec.value_size, report->seconds,
+            report->rounds, (unsigned long long)report->seed);
     fprintf(file, "- load averages when the report was written: %s\n", line_of("/proc/loadavg", "").bytes);
     for (unsigned i = 0; i < report->engine_count; i++)
-        fprintf(file, "- **%s** %s: %s\n", report->engines[i]->name, report->engines[i]->version, report->engines[i]->settings);
+        fprintf(file, "- **%s** %s: %s\n", report->engines[i]->name, report->engines[i]->version,
+                report->engines[i]->settings);
 }
 
 static void
-write_heads(const struct bench_report *report, FILE *file, const char *first, const char *const *last, unsigned last_count)
+write_heads(const struct bench_report *report, FILE *file, const char *first, const char *const *last,
+            unsigned last_count)
 {
     fprintf(file, "%s", first);
     for (unsigned i = 0; i < report->engine_count; i++)
@@ -307,11 +313,13 @@ write_rate(const struct bench_figure *figure, FILE *file)
 }
 
 static void
-write_ratio(const struct bench_report *report, unsigned workload, unsigned thread_index, unsigned other, bool name, FILE *file)
+write_ratio(const struct bench_report *report, unsigned workload, unsigned thread_index, unsigned other, bool name,
+            FILE *file)
 {
     unsigned torc = bench_find_engine(report, "torc");
     double mine = torc == UINT_MAX ? 0 : bench_figure_median(bench_report_figure(report, workload, thread_index, torc));
-    double theirs = other == UINT_MAX ? 0 : bench_figure_median(bench_report_figure(report, workload, thread_index, other));
+    double theirs =
+        other == UINT_MAX ? 0 : bench_figure_median(bench_report_figure(report, workload, thread_index, other));
 
     if (mine > 0 && theirs > 0)
         fprintf(file, " %.2f%s%s |", mine / theirs, name ? " " : "", name ? report->engines[other]->name : "");
@@ -338,7 +346,9 @@ write_throughput(const struct bench_report *report, FILE *file)
             fprintf(file, "\n");
         }
     }
-    fprintf(file, "\nPoint reads in a snapshot run %d to a transaction and are counted singly; a full scan is counted in entries.\n",
+    fprintf(file,
+            "\nPoint reads in a snapshot run %d to a transaction and are counted singly; a full scan is counted in "
+            "entries.\n",
             BENCH_READS_PER_TRANSACTION);
 }
 
@@ -374,8 +384,11 @@ write_conflicts(const struct bench_report *report, FILE *file)
 static void
 write_latencies(const struct bench_report *report, FILE *file)
 {
-    fprintf(file, "\n## Latency (p50 / p99 / p99.9 / max)\n\nOf one operation, retries included; of a whole transaction of %d reads, a "
-            "whole scan. Sampled where an operation is short.\n\n", BENCH_READS_PER_TRANSACTION);
+    fprintf(file,
+            "\n## Latency (p50 / p99 / p99.9 / max)\n\nOf one operation, retries included; of a whole transaction of "
+            "%d reads, a "
+            "whole scan. Sampled where an operation is short.\n\n",
+            BENCH_READS_PER_TRANSACTION);
     write_heads(report, file, "| workload | threads |", NULL, 0);
     for (unsigned w = 0; w < bench_workload_count; w++) {
         for (unsigned t = 0; t < report->thread_counts; t++) {
@@ -390,7 +403,8 @@ write_latencies(const struct bench_report *report, FILE *file)
                 else
                     fprintf(file, " %s / %s / %s / %s |", duration(torci_histogram_quantile(latency, 1, 2)).bytes,
                             duration(torci_histogram_quantile(latency, 99, 100)).bytes,
-                            duration(torci_histogram_quantile(latency, 999, 1000)).bytes, duration(latency_max(latency)).bytes);
+                            duration(torci_histogram_quantile(latency, 999, 1000)).bytes,
+                            duration(latency_max(latency)).bytes);
             }
             fprintf(file, "\n");
         }
@@ -402,8 +416,11 @@ write_memory(const struct bench_report *report, FILE *file)
 {
     unsigned w = bench_find_workload("memory");
 
-    fprintf(file, "\n## Memory per record after a load (bytes)\n\nKey and value are %u bytes of it. Resident growth counts everything: "
-            "the process's heap, tables, and files in tmpfs that it maps.\n\n", BENCH_KEY_SIZE + report->spec.value_size);
+    fprintf(file,
+            "\n## Memory per record after a load (bytes)\n\nKey and value are %u bytes of it. Resident growth counts "
+            "everything: "
+            "the process's heap, tables, and files in tmpfs that it maps.\n\n",
+            BENCH_KEY_SIZE + report->spec.value_size);
     fprintf(file, "| engine | resident | overhead | by its own accounting |\n|---|--:|--:|--:|\n");
     for (unsigned e = 0; e < report->engine_count; e++) {
         for (unsigned t = 0; t < report->thread_counts; t++) {
@@ -412,7 +429,8 @@ write_memory(const struct bench_report *report, FILE *file)
 
             if (figure->rounds == 0)
                 continue;
-            fprintf(file, "| %s | %.1f | %.1f |", report->engines[e]->name, (double)figure->total.resident_bytes / records,
+            fprintf(file, "| %s | %.1f | %.1f |", report->engines[e]->name,
+                    (double)figure->total.resident_bytes / records,
                     (double)figure->total.resident_bytes / records - BENCH_KEY_SIZE - report->spec.value_size);
             if (figure->total.accounted_bytes != 0)
                 fprintf(file, " %.1f |\n", (double)figure->total.accounted_bytes / records);
@@ -427,11 +445,14 @@ write_long_reader(const struct bench_report *report, FILE *file)
 {
     unsigned w = bench_find_workload("long-reader");
 
-    fprintf(file, "\n## Updates of %d keys beside a long reader\n\n%g s: a quarter alone, half beside a reader that holds its snapshot "
-            "and reads keys again and again (it must see what it saw first), a quarter alone.\n\n", BENCH_HOT_KEYS,
-            report->long_reader_seconds);
-    fprintf(file, "| engine | threads | before, updates/s | beside the reader | lost | after | resident before | at its end | after |\n"
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+    fprintf(file,
+            "\n## Updates of %d keys beside a long reader\n\n%g s: a quarter alone, half beside a reader that holds "
+            "its snapshot "
+            "and reads keys again and again (it must see what it saw first), a quarter alone.\n\n",
+            BENCH_HOT_KEYS, report->long_reader_seconds);
+    fprintf(file, "| engine | threads | before, updates/s | beside the reader | lost | after | resident before | at "
+                  "its end | after |\n"
+                  "|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     for (unsigned e = 0; e < report->engine_count; e++) {
         for (unsigned t = 0; t < report->thread_counts; t++) {
             const struct bench_figure *figure = bench_report_figure(report, w, t, e);
@@ -441,11 +462,12 @@ write_long_reader(const struct bench_report *report, FILE *file)
                 fprintf(file, "| %s | %u | **died** | | | | | | |\n", report->engines[e]->name, report->threads[t]);
             if (figure->rounds == 0)
                 continue;
-            fprintf(file, "| %s | %u | %s | %s | %.1f %% | %s | %.0f MB | %.0f MB | %.0f MB%s |\n", report->engines[e]->name,
-                    report->threads[t], amount(figures.before).bytes, amount(figures.with).bytes,
-                    figures.before > 0 ? 100 - 100 * figures.with / figures.before : 0, amount(figures.after).bytes,
-                    (double)figures.resident_begin / 1e6, (double)figures.resident_end / 1e6,
-                    (double)figures.resident_after / 1e6, figure->total.busy != 0 ? " (limit reached)" : "");
+            fprintf(file, "| %s | %u | %s | %s | %.1f %% | %s | %.0f MB | %.0f MB | %.0f MB%s |\n",
+                    report->engines[e]->name, report->threads[t], amount(figures.before).bytes,
+                    amount(figures.with).bytes, figures.before > 0 ? 100 - 100 * figures.with / figures.before : 0,
+                    amount(figures.after).bytes, (double)figures.resident_begin / 1e6,
+                    (double)figures.resident_end / 1e6, (double)figures.resident_after / 1e6,
+                    figure->total.busy != 0 ? " (limit reached)" : "");
         }
     }
 }
@@ -492,10 +514,12 @@ write_string(FILE *file, const char *name, const char *value)
 static void
 write_series(FILE *file, const struct bench_result *total)
 {
-    fprintf(file, ", \"reader_begins\": %u, \"reader_ends\": %u, \"series\": [", total->reader_begins, total->reader_ends);
+    fprintf(file, ", \"reader_begins\": %u, \"reader_ends\": %u, \"series\": [", total->reader_begins,
+            total->reader_ends);
     for (unsigned i = 0; i < total->points; i++)
-        fprintf(file, "%s[%.3f, %.0f, %llu, %llu]", i == 0 ? "" : ", ", total->series[i].at_s, total->series[i].operations_per_s,
-                (unsigned long long)total->series[i].resident_bytes, (unsigned long long)total->series[i].accounted_bytes);
+        fprintf(file, "%s[%.3f, %.0f, %llu, %llu]", i == 0 ? "" : ", ", total->series[i].at_s,
+                total->series[i].operations_per_s, (unsigned long long)total->series[i].resident_bytes,
+                (unsigned long long)total->series[i].accounted_bytes);
     fprintf(file, "]");
 }
 
@@ -509,15 +533,18 @@ write_figure(const struct bench_report *report, FILE *file, unsigned w, unsigned
             bench_workloads[w].name, report->threads[t], report->engines[e]->name, figure->failed ? "true" : "false");
     for (unsigned i = 0; i < figure->rounds; i++)
         fprintf(file, "%s%.1f", i == 0 ? "" : ", ", figure->rate[i]);
-    fprintf(file, "], \"median\": %.1f, \"operations\": %llu, \"attempts\": %llu, \"commits\": %llu, \"busy\": %llu, \"wrong\": %llu, "
-            "\"faults\": %llu, \"wall_s\": %.3f, \"cpu_s\": %.3f", bench_figure_median(figure),
-            (unsigned long long)total->operations, (unsigned long long)total->attempts, (unsigned long long)total->commits,
-            (unsigned long long)total->busy, (unsigned long long)total->wrong, (unsigned long long)total->faults, total->wall_s,
-            total->cpu_s);
+    fprintf(file,
+            "], \"median\": %.1f, \"operations\": %llu, \"attempts\": %llu, \"commits\": %llu, \"busy\": %llu, "
+            "\"wrong\": %llu, "
+            "\"faults\": %llu, \"wall_s\": %.3f, \"cpu_s\": %.3f",
+            bench_figure_median(figure), (unsigned long long)total->operations, (unsigned long long)total->attempts,
+            (unsigned long long)total->commits, (unsigned long long)total->busy, (unsigned long long)total->wrong,
+            (unsigned long long)total->faults, total->wall_s, total->cpu_s);
     fprintf(file, ", \"latency_ns\": { \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, \"max\": %llu }",
             (unsigned long long)torci_histogram_quantile(&total->latency, 1, 2),
             (unsigned long long)torci_histogram_quantile(&total->latency, 99, 100),
-            (unsigned long long)torci_histogram_quantile(&total->latency, 999, 1000), (unsigned long long)latency_max(&total->latency));
+            (unsigned long long)torci_histogram_quantile(&total->latency, 999, 1000),
+            (unsigned long long)latency_max(&total->latency));
     if (total->records != 0)
         fprintf(file, ", \"records\": %llu, \"resident_bytes\": %llu, \"accounted_bytes\": %llu",
                 (unsigned long long)total->records, (unsigned long long)total->resident_bytes,
@@ -550,10 +577,11 @@ bench_report_json(const struct bench_report *report, FILE *file)
     write_string(file, "load_averages", line_of("/proc/loadavg", "").bytes);
     fprintf(file, " },\n  \"options\": { ");
     write_string(file, "command", report->command);
-    fprintf(file, ", \"keys\": %llu, \"key_size\": %d, \"value_size\": %u, \"seconds\": %g, \"long_reader_seconds\": %g, "
-            "\"rounds\": %u, \"seed\": %llu },\n  \"engines\": [\n", (unsigned long long)report->spec.keys, BENCH_KEY_SIZE,
-            report->spec.value_size, report->seconds, report->long_reader_seconds, report->rounds,
-            (unsigned long long)report->seed);
+    fprintf(file,
+            ", \"keys\": %llu, \"key_size\": %d, \"value_size\": %u, \"seconds\": %g, \"long_reader_seconds\": %g, "
+            "\"rounds\": %u, \"seed\": %llu },\n  \"engines\": [\n",
+            (unsigned long long)report->spec.keys, BENCH_KEY_SIZE, report->spec.value_size, report->seconds,
+            report->long_reader_seconds, report->rounds, (unsigned long long)report->seed);
     for (unsigned e = 0; e < report->engine_count; e++) {
         fprintf(file, "%s    { ", e == 0 ? "" : ",\n");
         write_string(file, "name", report->engines[e]->name);
@@ -598,8 +626,12 @@ plot_over_threads(const struct bench_report *report, unsigned w, const char *dir
 {
     struct text names[BENCH_THREAD_COUNTS_MAX];
     const char *name_pointers[BENCH_THREAD_COUNTS_MAX];
-    struct bench_plot plot = { .title = bench_workloads[w].title, .x_label = "threads", .y_label = "operations per second",
-                               .x_by_index = true, .x_names = name_pointers, .x_count = report->thread_counts };
+    struct bench_plot plot = { .title = bench_workloads[w].title,
+                               .x_label = "threads",
+                               .y_label = "operations per second",
+                               .x_by_index = true,
+                               .x_names = name_pointers,
+                               .x_count = report->thread_counts };
 
     for (unsigned t = 0; t < report->thread_counts; t++) {
         snprintf(names[t].bytes, sizeof names[t].bytes, "%u", report->threads[t]);
@@ -656,8 +688,10 @@ plot_latencies(const struct bench_report *report, unsigned w, const char *direct
 static int
 plot_over_time(const struct bench_report *report, unsigned w, bool memory, const char *directory)
 {
-    struct bench_plot plot = { .title = memory ? "memory beside a long reader" : "updates of 1000 keys beside a long reader",
-                               .x_label = "seconds", .y_label = memory ? "resident bytes" : "updates per second",
+    struct bench_plot plot = { .title =
+                                   memory ? "memory beside a long reader" : "updates of 1000 keys beside a long reader",
+                               .x_label = "seconds",
+                               .y_label = memory ? "resident bytes" : "updates per second",
                                .mark_name = "reader open" };
 
     for (unsigned e = 0; e < report->engine_count; e++) {

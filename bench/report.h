@@ -55,8 +55,10 @@ double bench_figure_median(const struct bench_figure *figure);
 unsigned bench_find_workload(const char *name);
 unsigned bench_find_engine(const struct bench_report *report, const char *name);
 
-/* The fastest engine that is neither torc nor a baseline nor named `except` (may be NULL); UINT_MAX if there is none. */
-unsigned bench_best_peer(const struct bench_report *report, unsigned workload, unsigned thread_index, const char *except);
+/* The fastest engine that is neither torc nor a baseline nor named `except` (may be NULL); UINT_MAX if there is none.
+ * */
+unsigned bench_best_peer(const struct bench_report *report, unsigned workload, unsigned thread_index,
+                         const char *except);
 
 /* Throughput before, with and after the long reader (medians), and its memory. */
 struct bench_reader_figures {

@@ -55,13 +55,14 @@ static const struct target {
 };
 
 static void
-write_row(FILE *file, const struct target *target, const char *threads, const char *against, double figure, const char *unit,
-          bool at_most)
+write_row(FILE *file, const struct target *target, const char *threads, const char *against, double figure,
+          const char *unit, bool at_most)
 {
     bool met = at_most ? figure <= target->wanted : figure >= target->wanted;
 
-    fprintf(file, "| %s | %s | %s | %.3g%s | %s %g%s | %s |\n", bench_workloads[bench_find_workload(target->workload)].title,
-            threads, against, figure, unit, at_most ? "≤" : "≥", target->wanted, unit, met ? "yes" : "**no**");
+    fprintf(file, "| %s | %s | %s | %.3g%s | %s %g%s | %s |\n",
+            bench_workloads[bench_find_workload(target->workload)].title, threads, against, figure, unit,
+            at_most ? "≤" : "≥", target->wanted, unit, met ? "yes" : "**no**");
 }
 
 static void
@@ -121,8 +122,8 @@ write_target_at(const struct bench_report *report, FILE *file, const struct targ
         break;
     case RATIO_TO_TWO_THREADS:
         if (t == last && two != UINT_MAX && two != last)
-            write_ratio_row(report, file, target, t, mine, bench_figure_median(bench_report_figure(report, w, two, torc)),
-                            "itself at 2 threads");
+            write_ratio_row(report, file, target, t, mine,
+                            bench_figure_median(bench_report_figure(report, w, two, torc)), "itself at 2 threads");
         break;
     case NANOSECONDS:
         if (report->threads[t] == 1 && mine > 0)
@@ -140,13 +141,15 @@ write_target_at(const struct bench_report *report, FILE *file, const struct targ
         struct bench_reader_figures figures = bench_reader_figures(&figure->total);
 
         if (figures.before > 0)
-            write_row(file, target, threads, "before the reader", 100 - 100 * figures.with / figures.before, " % lost", true);
+            write_row(file, target, threads, "before the reader", 100 - 100 * figures.with / figures.before, " % lost",
+                      true);
         break;
     }
     default:
         other = opponent(report, target, w, t);
         if (other != UINT_MAX)
-            write_ratio_row(report, file, target, t, mine, bench_figure_median(bench_report_figure(report, w, t, other)),
+            write_ratio_row(report, file, target, t, mine,
+                            bench_figure_median(bench_report_figure(report, w, t, other)),
                             report->engines[other]->name);
     }
 }
@@ -156,7 +159,8 @@ bench_report_targets(const struct bench_report *report, FILE *file)
 {
     unsigned torc = bench_find_engine(report, "torc");
 
-    fprintf(file, "\n## Targets\n\n| workload | threads | against | torc | wanted | met |\n|---|--:|---|--:|--:|---|\n");
+    fprintf(file,
+            "\n## Targets\n\n| workload | threads | against | torc | wanted | met |\n|---|--:|---|--:|--:|---|\n");
     for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++)
         for (unsigned t = 0; t < report->thread_counts; t++)
             write_target_at(report, file, &targets[i], torc, t);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/torc_bench.c: the driver: which engines, which workloads, in which order.
  *
- * For each workload and number of threads the rounds are interleaved: every engine runs once, then every engine again, so
+ * For each workload and number of threads the rounds are interleaved: every engine runs once, then every engine
+ * again, so
  * that a change of the machine's mood meets them all. Engines that wrote are loaded afresh before the next workload. */
 #include <errno.h>
 #include <fnmatch.h>
@@ -60,27 +61,28 @@ fail(const char *format, ...)
 static void
 print_help(void)
 {
-    printf("usage: torc-bench [mvcc] [options]\n"
-           "       torc-bench wire [options of bench/redis.sh]\n\n"
-           "Measures torc's store beside other engines, in one run, and reports the ratios. wire measures torcd beside\n"
-           "redis-server.\n\n"
-           "  --engines LIST       which engines, comma-separated patterns (all that were built in)\n"
-           "  --workloads LIST     which workloads, comma-separated patterns, as 'ycsb-*,get' (all)\n"
-           "  --threads LIST       numbers of threads (1,2,8)\n"
-           "  --keys N             how many records (1000000)\n"
-           "  --value-size N       bytes per value, 24..65536 (100)\n"
-           "  --seconds S          per cell (2)\n"
-           "  --long-reader-seconds S   of the run beside a long reader (20)\n"
-           "  --rounds N           interleaved rounds (3)\n"
-           "  --seed N             of keys' order, values and draws (1)\n"
-           "  --directory DIR      where engines keep files: should be RAM (/dev/shm)\n"
-           "  --markdown FILE      write the report there (else to standard output)\n"
-           "  --update FILE        put the report between the lines of FILE that are marked for it\n"
-           "  --json FILE          write every figure\n"
-           "  --plots DIR          write SVG plots there\n"
-           "  --smoke              everything, tiny: whether it works, not how fast\n"
-           "  --list               name the engines and workloads and end\n\n"
-           "Exit status: 0, 1 if an engine gave wrong answers, failed or died, 2 for a bad option.\n");
+    printf(
+        "usage: torc-bench [mvcc] [options]\n"
+        "       torc-bench wire [options of bench/redis.sh]\n\n"
+        "Measures torc's store beside other engines, in one run, and reports the ratios. wire measures torcd beside\n"
+        "redis-server.\n\n"
+        "  --engines LIST       which engines, comma-separated patterns (all that were built in)\n"
+        "  --workloads LIST     which workloads, comma-separated patterns, as 'ycsb-*,get' (all)\n"
+        "  --threads LIST       numbers of threads (1,2,8)\n"
+        "  --keys N             how many records (1000000)\n"
+        "  --value-size N       bytes per value, 24..65536 (100)\n"
+        "  --seconds S          per cell (2)\n"
+        "  --long-reader-seconds S   of the run beside a long reader (20)\n"
+        "  --rounds N           interleaved rounds (3)\n"
+        "  --seed N             of keys' order, values and draws (1)\n"
+        "  --directory DIR      where engines keep files: should be RAM (/dev/shm)\n"
+        "  --markdown FILE      write the report there (else to standard output)\n"
+        "  --update FILE        put the report between the lines of FILE that are marked for it\n"
+        "  --json FILE          write every figure\n"
+        "  --plots DIR          write SVG plots there\n"
+        "  --smoke              everything, tiny: whether it works, not how fast\n"
+        "  --list               name the engines and workloads and end\n\n"
+        "Exit status: 0, 1 if an engine gave wrong answers, failed or died, 2 for a bad option.\n");
 }
 
 static void
@@ -106,7 +108,8 @@ parse_number(const char *option, const char *text, uint64_t least, uint64_t most
     errno = 0;
     number = strtoull(text, &end, 0);
     if (errno != 0 || *end != '\0' || end == text || number < least || number > most)
-        fail("--%s: '%s' is not a number from %llu to %llu", option, text, (unsigned long long)least, (unsigned long long)most);
+        fail("--%s: '%s' is not a number from %llu to %llu", option, text, (unsigned long long)least,
+             (unsigned long long)most);
     return number;
 }
 
@@ -168,8 +171,25 @@ make_tiny(struct settings *settings)
 static void
 parse_options(struct settings *settings, int count, char **arguments)
 {
-    enum { ENGINES = 256, WORKLOADS, THREADS, KEYS, VALUE_SIZE, SECONDS, LONG_READER_SECONDS, ROUNDS, SEED, DIRECTORY, MARKDOWN,
-           UPDATE, JSON, PLOTS, SMOKE, LIST, HELP };
+    enum {
+        ENGINES = 256,
+        WORKLOADS,
+        THREADS,
+        KEYS,
+        VALUE_SIZE,
+        SECONDS,
+        LONG_READER_SECONDS,
+        ROUNDS,
+        SEED,
+        DIRECTORY,
+        MARKDOWN,
+        UPDATE,
+        JSON,
+        PLOTS,
+        SMOKE,
+        LIST,
+        HELP
+    };
     static const struct option options[] = {
         { "engines", required_argument, NULL, ENGINES }, { "workloads", required_argument, NULL, WORKLOADS },
         { "threads", required_argument, NULL, THREADS }, { "keys", required_argument, NULL, KEYS },
@@ -192,7 +212,8 @@ parse_options(struct settings *settings, int count, char **arguments)
         case THREADS: parse_threads(report, optarg); break;
         case KEYS: report->spec.keys = parse_number("keys", optarg, 100, UINT32_MAX); break;
         case VALUE_SIZE:
-            report->spec.value_size = (uint32_t)parse_number("value-size", optarg, BENCH_VALUE_SIZE_MIN, BENCH_VALUE_SIZE_MAX);
+            report->spec.value_size =
+                (uint32_t)parse_number("value-size", optarg, BENCH_VALUE_SIZE_MIN, BENCH_VALUE_SIZE_MAX);
             break;
         case SECONDS: report->seconds = parse_seconds("seconds", optarg); break;
         case LONG_READER_SECONDS: report->long_reader_seconds = parse_seconds("long-reader-seconds", optarg); break;
@@ -484,11 +505,14 @@ run_wire(int count, char **arguments)
 int
 main(int count, char **arguments)
 {
-    static struct settings settings = {
-        .report = { .spec = { .keys = 1000000, .value_size = 100 }, .seconds = 2, .long_reader_seconds = 20, .rounds = 3, .seed = 1,
-                    .threads = { 1, 2, 8 }, .thread_counts = 3 },
-        .directory = "/dev/shm"
-    };
+    static struct settings settings = { .report = { .spec = { .keys = 1000000, .value_size = 100 },
+                                                    .seconds = 2,
+                                                    .long_reader_seconds = 20,
+                                                    .rounds = 3,
+                                                    .seed = 1,
+                                                    .threads = { 1, 2, 8 },
+                                                    .thread_counts = 3 },
+                                        .directory = "/dev/shm" };
     struct bench_report *report = &settings.report;
     char directory[200];
     bool clean;
@@ -505,7 +529,8 @@ main(int count, char **arguments)
     for (unsigned t = 0; t < report->thread_counts; t++)
         if (report->threads[t] > report->spec.threads_max)
             report->spec.threads_max = report->threads[t];
-    report->figures = calloc((size_t)bench_workload_count * report->thread_counts * report->engine_count, sizeof *report->figures);
+    report->figures =
+        calloc((size_t)bench_workload_count * report->thread_counts * report->engine_count, sizeof *report->figures);
     if (report->figures == NULL)
         fail("no memory");
     check_outputs(&settings);

@@ -1,51 +1,54 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/workload.c: the workloads, composed of an engine's functions, and the threads that run them.
+/* bench/workload.c: the table of workloads, and the threads and stores that a cell needs.
  *
- * Shape      Threads meet at a barrier, then each repeats `step` until the stop flag is seen (a load: until its share of
+ * Shape      Threads meet at a barrier, then each repeats its step until the stop flag is seen (a load: until its
+ *            share of
  *            the keys is in). Counters and histograms are the thread's own and are added up after the join.
  * Time       CLOCK_MONOTONIC. Throughput is over the span from the first thread's start to the last one's end. Every
  *            stride-th step is timed for the histogram; the stride is 1 where a step takes microseconds anyway.
- * Oracles    Values check themselves; scans must ascend; the counter must hold exactly the commits counted; a long
- *            reader must see what it saw first; a full scan and a load must count every key.
- * Ordering   `stop` is relaxed: it only has to arrive; pthread_join orders the counters. `published` is relaxed: a figure
+ * Oracles    Those of steps.c; the counter must hold exactly the commits counted; a long reader must see what it saw
+ *            first; a load must leave every key.
+ * Ordering   `stop` is relaxed: it only has to arrive; pthread_join orders the counters. `published` is relaxed: a
+ *            figure
  *            for a plot. */
 #include "workload.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#define COUNTER_ID ((uint64_t)1 << 62)
-#define SUM_ID (COUNTER_ID + 1)
+#include "worker.h"
 
 enum {
-    NOISE_OFFSETS = 4096,           /* Values are cut from random bytes at one of so many places. */
     LOAD_BATCH = 100,               /* Keys per transaction when a load is not what is measured. */
-    LOAD_THREADS = 2,
-    PAUSE_FIRST_NS = 1000,          /* Back-off: as torc_txn_run() documents its own. */
-    PAUSE_MAX_NS = 1000000,
-    PAUSE_SPIN_NS = 20000           /* Below, a sleep would take longer than asked. */
+    LOAD_THREADS = 2
 };
 
-#define YCSB(letter, words, ...)                                                                    \
-    { .name = "ycsb-" letter, .title = "YCSB " words, .kind = BENCH_MIX, .mode = BENCH_READ_WRITE, __VA_ARGS__ },       \
-    { .name = "ycsb-" letter "-zipf", .title = "YCSB " words ", Zipf .99", .kind = BENCH_MIX,       \
-      .mode = BENCH_READ_WRITE, .zipf = true, __VA_ARGS__ }
+#define YCSB(letter, words, ...)                                                                                       \
+    { .name = "ycsb-" letter, .title = "YCSB " words, .kind = BENCH_MIX, .mode = BENCH_READ_WRITE, __VA_ARGS__ },      \
+    {                                                                                                                  \
+        .name = "ycsb-" letter "-zipf", .title = "YCSB " words ", Zipf .99", .kind = BENCH_MIX,                        \
+        .mode = BENCH_READ_WRITE, .zipf = true, __VA_ARGS__                                                            \
+    }
 
 const struct bench_workload bench_workloads[] = {
     { .name = "memory", .title = "memory per record", .kind = BENCH_MEMORY },
-    { .name = "long-reader", .title = "updates of 1000 keys beside a long reader", .kind = BENCH_LONG_READER,
-      .needs = BENCH_CAN_TRANSACT, .writes = true },
+    { .name = "long-reader",
+      .title = "updates of 1000 keys beside a long reader",
+      .kind = BENCH_LONG_READER,
+      .needs = BENCH_CAN_TRANSACT,
+      .writes = true },
     { .name = "begin-end", .title = "begin + end, read-only", .kind = BENCH_BEGIN_END, .needs = BENCH_CAN_TRANSACT },
     { .name = "read-snapshot", .title = "point reads in a snapshot, lent", .kind = BENCH_READ_TRANSACTION },
-    { .name = "read-snapshot-zipf", .title = "point reads in a snapshot, lent, Zipf .99", .kind = BENCH_READ_TRANSACTION,
+    { .name = "read-snapshot-zipf",
+      .title = "point reads in a snapshot, lent, Zipf .99",
+      .kind = BENCH_READ_TRANSACTION,
       .zipf = true },
-    { .name = "read-snapshot-copy", .title = "point reads in a snapshot, copied", .kind = BENCH_READ_TRANSACTION,
+    { .name = "read-snapshot-copy",
+      .title = "point reads in a snapshot, copied",
+      .kind = BENCH_READ_TRANSACTION,
       .copies = true },
     { .name = "get", .title = "autocommit get", .kind = BENCH_GET },
     { .name = "get-zipf", .title = "autocommit get, Zipf .99", .kind = BENCH_GET, .zipf = true },
@@ -56,63 +59,58 @@ const struct bench_workload bench_workloads[] = {
     YCSB("a", "A (50 % read, 50 % update)", .writes = true, .mix = { .read = 50, .update = 50 }),
     YCSB("f", "F (50 % read, 50 % read-modify-write)", .writes = true, .needs = BENCH_CAN_TRANSACT,
          .mix = { .read = 50, .modify = 50 }),
-    { .name = "ycsb-d", .title = "YCSB D (95 % read latest, 5 % insert)", .kind = BENCH_MIX, .mode = BENCH_READ_WRITE,
-      .zipf = true, .writes = true, .latest = true, .mix = { .read = 95, .insert = 5 } },
+    { .name = "ycsb-d",
+      .title = "YCSB D (95 % read latest, 5 % insert)",
+      .kind = BENCH_MIX,
+      .mode = BENCH_READ_WRITE,
+      .zipf = true,
+      .writes = true,
+      .latest = true,
+      .mix = { .read = 95, .insert = 5 } },
     YCSB("e", "E (95 % scan of 1..100, 5 % insert)", .writes = true, .needs = BENCH_CAN_SCAN,
          .mix = { .scan = 95, .insert = 5 }),
-    { .name = "txn-4r4w", .title = "transaction, 4 reads 4 writes", .kind = BENCH_READ_WRITE_TXN, .mode = BENCH_READ_WRITE,
-      .needs = BENCH_CAN_TRANSACT, .writes = true },
-    { .name = "txn-4r4w-serializable", .title = "transaction, 4 reads 4 writes, serializable", .kind = BENCH_READ_WRITE_TXN,
-      .mode = BENCH_SERIALIZABLE, .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE, .writes = true },
-    { .name = "txn-4r4w-zipf", .title = "transaction, 4 reads 4 writes, Zipf .99", .kind = BENCH_READ_WRITE_TXN,
-      .mode = BENCH_READ_WRITE, .needs = BENCH_CAN_TRANSACT, .zipf = true, .writes = true },
-    { .name = "txn-4r4w-zipf-serializable", .title = "transaction, 4 reads 4 writes, Zipf .99, serializable", .kind = BENCH_READ_WRITE_TXN,
-      .mode = BENCH_SERIALIZABLE, .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE, .zipf = true, .writes = true },
-    { .name = "counter", .title = "one hot counter, read-modify-write", .kind = BENCH_COUNTER, .mode = BENCH_READ_WRITE,
-      .needs = BENCH_CAN_TRANSACT, .writes = true },
-    { .name = "counter-merge", .title = "one hot counter, the engine's own increment", .kind = BENCH_COUNTER_ADD,
-      .needs = BENCH_CAN_ADD, .writes = true },
+    { .name = "txn-4r4w",
+      .title = "transaction, 4 reads 4 writes",
+      .kind = BENCH_READ_WRITE_TXN,
+      .mode = BENCH_READ_WRITE,
+      .needs = BENCH_CAN_TRANSACT,
+      .writes = true },
+    { .name = "txn-4r4w-serializable",
+      .title = "transaction, 4 reads 4 writes, serializable",
+      .kind = BENCH_READ_WRITE_TXN,
+      .mode = BENCH_SERIALIZABLE,
+      .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE,
+      .writes = true },
+    { .name = "txn-4r4w-zipf",
+      .title = "transaction, 4 reads 4 writes, Zipf .99",
+      .kind = BENCH_READ_WRITE_TXN,
+      .mode = BENCH_READ_WRITE,
+      .needs = BENCH_CAN_TRANSACT,
+      .zipf = true,
+      .writes = true },
+    { .name = "txn-4r4w-zipf-serializable",
+      .title = "transaction, 4 reads 4 writes, Zipf .99, serializable",
+      .kind = BENCH_READ_WRITE_TXN,
+      .mode = BENCH_SERIALIZABLE,
+      .needs = BENCH_CAN_TRANSACT | BENCH_CAN_SERIALIZE,
+      .zipf = true,
+      .writes = true },
+    { .name = "counter",
+      .title = "one hot counter, read-modify-write",
+      .kind = BENCH_COUNTER,
+      .mode = BENCH_READ_WRITE,
+      .needs = BENCH_CAN_TRANSACT,
+      .writes = true },
+    { .name = "counter-merge",
+      .title = "one hot counter, the engine's own increment",
+      .kind = BENCH_COUNTER_ADD,
+      .needs = BENCH_CAN_ADD,
+      .writes = true },
     { .name = "load-random", .title = "load, random order", .kind = BENCH_LOAD, .writes = true },
     { .name = "load-ascending", .title = "load, ascending", .kind = BENCH_LOAD, .writes = true, .ascending = true }
 };
 
 const unsigned bench_workload_count = sizeof bench_workloads / sizeof *bench_workloads;
-
-struct worker;
-
-/* What the threads of a cell share. Immutable while they run, but for `stop`. */
-struct run {
-    struct bench_session *session;
-    const struct bench_engine *engine;
-    const struct bench_workload *workload;
-    uint64_t (*step)(struct worker *worker);    /* Returns how many operations it was; 0: nothing left to do. */
-    uint64_t stride;                            /* A power of two. */
-    uint64_t seed;
-    uint64_t first_id;                          /* Of those inserted here. */
-    unsigned threads;
-    unsigned batch;                             /* Loads: keys per transaction; 1: single puts. */
-    pthread_barrier_t barrier;
-    _Alignas(BENCH_CACHE_LINE) _Atomic(bool) stop;
-};
-
-/* One thread of a cell. Owner thread only, but for `published`. */
-struct worker {
-    struct run *run;
-    void *thread;                   /* The engine's. */
-    unsigned number;
-    struct torci_random random;
-    uint64_t operations, attempts, commits, busy, wrong, faults;
-    uint64_t inserted;              /* Keys this thread has inserted. */
-    uint64_t start_ns, end_ns;
-    uint64_t ids[8];                /* Of the transaction under way. */
-    uint64_t scan_last;             /* Big-endian head of the last key a scan showed, as a number. */
-    uint8_t value[BENCH_VALUE_SIZE_MAX];
-    uint8_t copy[BENCH_VALUE_SIZE_MAX];
-    uint8_t noise[NOISE_OFFSETS + BENCH_VALUE_SIZE_MAX];
-    struct torci_histogram latency;
-    pthread_t handle;
-    _Alignas(BENCH_CACHE_LINE) _Atomic(uint64_t) published;     /* Operations so far. */
-};
 
 uint64_t
 bench_now_ns(void)
@@ -123,481 +121,21 @@ bench_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static bool
-stopping(const struct worker *worker)
-{
-    return atomic_load_explicit(&worker->run->stop, memory_order_relaxed);
-}
-
-/* ---- Single operations --------------------------------------------------------------------------------------- */
-
-static uint64_t
-draw_id(struct worker *worker)
-{
-    struct bench_session *session = worker->run->session;
-
-    return worker->run->workload->zipf ? bench_zipf_next(session->zipf, &worker->random)
-                                       : torci_random_below(&worker->random, session->spec.keys);
-}
-
-static struct bench_value
-make_value(struct worker *worker, uint64_t id, uint64_t generation)
-{
-    size_t size = worker->run->session->spec.value_size;
-
-    bench_value_fill(worker->value, size, id, generation, worker->noise + generation % NOISE_OFFSETS);
-    return (struct bench_value){ worker->value, size };
-}
-
-static void
-check(struct worker *worker, uint64_t id, enum bench_outcome outcome, struct bench_value value)
-{
-    if (outcome == BENCH_MISSING)
-        worker->wrong++;
-    else if (outcome != BENCH_OK)
-        worker->faults++;
-    else if (!bench_value_good(value, worker->run->session->spec.value_size, id))
-        worker->wrong++;
-}
-
-static void
-get_one(struct worker *worker, uint64_t id)
-{
-    uint8_t key[BENCH_KEY_SIZE];
-    struct bench_value value = { worker->copy, 0 };
-    enum bench_outcome outcome;
-
-    bench_key(key, id);
-    outcome = worker->run->engine->get(worker->thread, key, worker->copy, sizeof worker->copy, &value.size);
-    check(worker, id, outcome, value);
-}
-
-/* Wait before attempt number `attempt` (1 is the first retry): random, doubling, bounded. */
-static void
-pause_before(struct worker *worker, unsigned attempt)
-{
-    uint64_t limit = attempt < 10 ? (uint64_t)PAUSE_FIRST_NS << attempt : PAUSE_MAX_NS;
-    uint64_t pause = torci_random_below(&worker->random, limit < PAUSE_MAX_NS ? limit : PAUSE_MAX_NS);
-
-    if (pause >= PAUSE_SPIN_NS) {
-        struct timespec duration = { .tv_nsec = (long)pause };
-
-        nanosleep(&duration, NULL);
-    } else {
-        uint64_t end = bench_now_ns() + pause;
-
-        while (bench_now_ns() < end)
-            continue;
-    }
-}
-
-/* What to do after `outcome` of an attempt: true to try again. */
-static bool
-again(struct worker *worker, enum bench_outcome outcome, unsigned attempt)
-{
-    if (outcome == BENCH_OK)
-        return false;
-    if (outcome != BENCH_CONFLICT && outcome != BENCH_BUSY) {
-        worker->faults++;
-        return false;
-    }
-    worker->busy += outcome == BENCH_BUSY;
-    if (stopping(worker))
-        return false;
-    pause_before(worker, attempt);
-    return true;
-}
-
-/* Put until it is done. Returns whether it was. */
-static bool
-put_one(struct worker *worker, const uint8_t *key, struct bench_value value)
-{
-    enum bench_outcome outcome;
-    unsigned attempt = 0;
-
-    do
-        outcome = worker->run->engine->put(worker->thread, key, value);
-    while (again(worker, outcome, ++attempt));
-    return outcome == BENCH_OK;
-}
-
-static bool
-put_id(struct worker *worker, uint64_t id)
-{
-    uint8_t key[BENCH_KEY_SIZE];
-
-    bench_key(key, id);
-    return put_one(worker, key, make_value(worker, id, torci_random_next(&worker->random)));
-}
-
-static enum bench_outcome
-attempt_once(const struct bench_engine *engine, void *thread, enum bench_mode mode, bench_body *body, void *context)
-{
-    enum bench_outcome outcome = engine->begin(thread, mode);
-
-    if (outcome != BENCH_OK)
-        return outcome;
-    outcome = body(thread, context);
-    if (outcome == BENCH_OK)
-        outcome = engine->commit(thread);
-    if (outcome != BENCH_OK)
-        engine->abort(thread);
-    return outcome;
-}
-
-/* Run `body` until it commits. Returns whether it did (not if the cell ends first). */
-static bool
-transact(struct worker *worker, bench_body *body)
-{
-    const struct bench_engine *engine = worker->run->engine;
-    enum bench_mode mode = worker->run->workload->mode;
-    enum bench_outcome outcome;
-    unsigned attempt = 0;
-
-    do {
-        if (engine->run != NULL)
-            outcome = engine->run(worker->thread, mode, body, worker);
-        else
-            outcome = attempt_once(engine, worker->thread, mode, body, worker);
-    } while (again(worker, outcome, ++attempt));
-    worker->commits += outcome == BENCH_OK;
-    return outcome == BENCH_OK;
-}
-
-static enum bench_outcome
-read_in(struct worker *worker, void *thread, uint64_t id, struct bench_value *value)
-{
-    uint8_t key[BENCH_KEY_SIZE];
-    enum bench_outcome outcome;
-
-    bench_key(key, id);
-    outcome = worker->run->engine->read(thread, key, value);
-    if (outcome != BENCH_CONFLICT && outcome != BENCH_BUSY)
-        check(worker, id, outcome, *value);
-    return outcome;
-}
-
-static enum bench_outcome
-write_in(struct worker *worker, void *thread, uint64_t id, uint64_t generation)
-{
-    uint8_t key[BENCH_KEY_SIZE];
-
-    bench_key(key, id);
-    return worker->run->engine->write(thread, key, make_value(worker, id, generation));
-}
-
-/* Read ids[0] and write it with the next generation: an increment, if it is the counter. */
-static enum bench_outcome
-modify_body(void *thread, void *context)
-{
-    struct worker *worker = context;
-    struct bench_value value;
-    enum bench_outcome outcome;
-
-    worker->attempts++;
-    outcome = read_in(worker, thread, worker->ids[0], &value);
-    if (outcome != BENCH_OK)
-        return outcome;
-    return write_in(worker, thread, worker->ids[0], bench_load64(value.data + 8) + 1);
-}
-
-static enum bench_outcome
-read_write_body(void *thread, void *context)
-{
-    struct worker *worker = context;
-    struct bench_value value;
-    enum bench_outcome outcome = BENCH_OK;
-
-    worker->attempts++;
-    for (unsigned i = 0; i < 4 && outcome == BENCH_OK; i++)
-        outcome = read_in(worker, thread, worker->ids[i], &value);
-    for (unsigned i = 4; i < 8 && outcome == BENCH_OK; i++)
-        outcome = write_in(worker, thread, worker->ids[i], torci_random_next(&worker->random));
-    return outcome;
-}
-
-static void
-visit_entry(void *context, const uint8_t *key, size_t key_size, struct bench_value value)
-{
-    struct worker *worker = context;
-    uint64_t head;
-    uint64_t id;
-
-    if (key_size != BENCH_KEY_SIZE) {
-        worker->wrong++;
-        return;
-    }
-    head = be64toh(bench_load64(key));
-    id = bench_key_id(key);
-    if (head <= worker->scan_last && worker->scan_last != 0)
-        worker->wrong++;
-    worker->scan_last = head;
-    if (id != SUM_ID && !bench_value_good(value, worker->run->session->spec.value_size, id))
-        worker->wrong++;
-}
-
-static uint64_t
-scan_from(struct worker *worker, const uint8_t *from, uint64_t limit)
-{
-    uint64_t count;
-
-    worker->scan_last = 0;
-    count = worker->run->engine->scan(worker->thread, from, limit, visit_entry, worker);
-    if (count == UINT64_MAX) {
-        worker->faults++;
-        return 0;
-    }
-    if (from != NULL && count == 0)
-        worker->wrong++;        /* At least the key it began at is there. */
-    return count;
-}
-
-/* ---- Steps: one per kind of workload ------------------------------------------------------------------------- */
-
-static uint64_t
-step_begin_end(struct worker *worker)
-{
-    const struct bench_engine *engine = worker->run->engine;
-
-    if (engine->begin(worker->thread, BENCH_READ_ONLY) != BENCH_OK || engine->commit(worker->thread) != BENCH_OK)
-        worker->faults++;
-    return 1;
-}
-
-static uint64_t
-step_read_transaction(struct worker *worker)
-{
-    const struct bench_engine *engine = worker->run->engine;
-    bool copies = worker->run->workload->copies;
-
-    if (engine->begin(worker->thread, BENCH_READ_ONLY) != BENCH_OK) {
-        worker->faults++;
-        return 1;
-    }
-    for (unsigned i = 0; i < BENCH_READS_PER_TRANSACTION; i++) {
-        uint64_t id = draw_id(worker);
-        uint8_t key[BENCH_KEY_SIZE];
-        struct bench_value value = { worker->copy, 0 };
-        enum bench_outcome outcome;
-
-        bench_key(key, id);
-        outcome = engine->read(worker->thread, key, &value);
-        if (copies && outcome == BENCH_OK && value.size <= sizeof worker->copy) {
-            memcpy(worker->copy, value.data, value.size);
-            value.data = worker->copy;
-        }
-        check(worker, id, outcome, value);
-    }
-    if (engine->commit(worker->thread) != BENCH_OK)
-        worker->faults++;
-    return BENCH_READS_PER_TRANSACTION;
-}
-
-static uint64_t
-step_get(struct worker *worker)
-{
-    get_one(worker, draw_id(worker));
-    return 1;
-}
-
-/* Ids of different threads never meet: thread t inserts first + t, first + t + threads, ... */
-static uint64_t
-own_insert_id(const struct worker *worker, uint64_t index)
-{
-    return worker->run->first_id + index * worker->run->threads + worker->number;
-}
-
-/* A key to read that certainly exists: by Zipf over what this thread inserted, newest first, then what was loaded. */
-static uint64_t
-draw_latest(struct worker *worker)
-{
-    uint64_t rank = bench_zipf_next(worker->run->session->zipf, &worker->random);
-
-    if (rank < worker->inserted)
-        return own_insert_id(worker, worker->inserted - 1 - rank);
-    return rank - worker->inserted;
-}
-
-static uint64_t
-step_mix(struct worker *worker)
-{
-    const struct bench_workload *workload = worker->run->workload;
-    uint64_t draw = torci_random_below(&worker->random, 100);
-    uint8_t key[BENCH_KEY_SIZE];
-
-    if (draw < workload->mix.read) {
-        get_one(worker, workload->latest ? draw_latest(worker) : draw_id(worker));
-        return 1;
-    }
-    draw -= workload->mix.read;
-    if (draw < workload->mix.update)
-        return put_id(worker, draw_id(worker));
-    draw -= workload->mix.update;
-    if (draw < workload->mix.insert) {
-        if (!put_id(worker, own_insert_id(worker, worker->inserted)))
-            return 0;
-        worker->inserted++;
-        return 1;
-    }
-    draw -= workload->mix.insert;
-    if (draw < workload->mix.modify) {
-        worker->ids[0] = draw_id(worker);
-        return transact(worker, modify_body);
-    }
-    bench_key(key, draw_id(worker));
-    (void)scan_from(worker, key, 1 + torci_random_below(&worker->random, BENCH_SCAN_ENTRIES));
-    return 1;
-}
-
-static uint64_t
-step_read_write_txn(struct worker *worker)
-{
-    for (unsigned i = 0; i < 8; i++) {
-        bool seen;
-
-        do {
-            seen = false;
-            worker->ids[i] = draw_id(worker);
-            for (unsigned j = 0; j < i; j++)
-                seen |= worker->ids[j] == worker->ids[i];
-        } while (seen);
-    }
-    return transact(worker, read_write_body);
-}
-
-static uint64_t
-step_scan_some(struct worker *worker)
-{
-    uint8_t key[BENCH_KEY_SIZE];
-
-    bench_key(key, draw_id(worker));
-    (void)scan_from(worker, key, BENCH_SCAN_ENTRIES);
-    return 1;
-}
-
-static uint64_t
-step_scan_all(struct worker *worker)
-{
-    struct bench_session *session = worker->run->session;
-    uint64_t count = scan_from(worker, NULL, UINT64_MAX);
-
-    if (count < session->spec.keys + 1 || (!session->changed && count != session->spec.keys + 1))
-        worker->wrong++;
-    return count;
-}
-
-static uint64_t
-step_counter(struct worker *worker)
-{
-    worker->ids[0] = COUNTER_ID;
-    return transact(worker, modify_body);
-}
-
-static uint64_t
-step_counter_add(struct worker *worker)
-{
-    uint8_t key[BENCH_KEY_SIZE];
-    enum bench_outcome outcome;
-    unsigned attempt = 0;
-
-    bench_key(key, SUM_ID);
-    do
-        outcome = worker->run->engine->add(worker->thread, key, 1);
-    while (again(worker, outcome, ++attempt));
-    return outcome == BENCH_OK;
-}
-
-static enum bench_outcome
-load_body(void *thread, void *context)
-{
-    struct worker *worker = context;
-    const struct bench_session *session = worker->run->session;
-    enum bench_outcome outcome = BENCH_OK;
-
-    for (unsigned i = 0; i < worker->run->batch && outcome == BENCH_OK; i++) {
-        uint64_t index = own_insert_id(worker, worker->inserted + i);
-
-        if (index < session->spec.keys)
-            outcome = write_in(worker, thread, session->order[index], torci_random_next(&worker->random));
-    }
-    return outcome;
-}
-
-static uint64_t
-step_load(struct worker *worker)
-{
-    const struct bench_session *session = worker->run->session;
-    uint64_t index = own_insert_id(worker, worker->inserted);
-    bool done;
-
-    if (index >= session->spec.keys)
-        return 0;
-    if (worker->run->batch > 1) {
-        done = transact(worker, load_body);
-    } else if (worker->run->workload->ascending) {
-        uint8_t key[BENCH_KEY_SIZE];
-
-        bench_key_ascending(key, index);
-        done = put_one(worker, key, make_value(worker, index, torci_random_next(&worker->random)));
-    } else {
-        done = put_id(worker, session->order[index]);
-    }
-    worker->inserted += worker->run->batch;
-    return done ? worker->run->batch : 0;
-}
-
-static uint64_t
-step_update_hot(struct worker *worker)
-{
-    uint64_t keys = worker->run->session->spec.keys;
-    uint64_t done = put_id(worker, torci_random_below(&worker->random, keys < BENCH_HOT_KEYS ? keys : BENCH_HOT_KEYS));
-
-    /* Relaxed: owner thread only writes; read for a plot. */
-    atomic_store_explicit(&worker->published, worker->operations + done, memory_order_relaxed);
-    return done;
-}
-
-/* What one step of a kind is, and how seldom a step is timed: reading the clock twice takes some 50 ns. */
-static void
-choose_step(struct run *run)
-{
-    static const struct {
-        uint64_t (*step)(struct worker *worker);
-        uint64_t stride;
-    } steps[] = {
-        [BENCH_BEGIN_END] = { step_begin_end, 32 },
-        [BENCH_READ_TRANSACTION] = { step_read_transaction, 4 },
-        [BENCH_GET] = { step_get, 16 },
-        [BENCH_MIX] = { step_mix, 16 },
-        [BENCH_READ_WRITE_TXN] = { step_read_write_txn, 1 },
-        [BENCH_SCAN_SOME] = { step_scan_some, 1 },
-        [BENCH_SCAN_ALL] = { step_scan_all, 1 },
-        [BENCH_COUNTER] = { step_counter, 4 },
-        [BENCH_COUNTER_ADD] = { step_counter_add, 16 },
-        [BENCH_LOAD] = { step_load, 8 },
-        [BENCH_MEMORY] = { step_load, 8 },
-        [BENCH_LONG_READER] = { step_update_hot, 8 }
-    };
-
-    run->step = steps[run->workload->kind].step;
-    run->stride = steps[run->workload->kind].stride;
-}
-
 /* ---- Threads ------------------------------------------------------------------------------------------------- */
 
 static void *
 worker_main(void *context)
 {
-    struct worker *worker = context;
-    struct run *run = worker->run;
-    bool counted = run->step == step_load;      /* Ends by itself. */
+    struct bench_worker *worker = context;
+    struct bench_run *run = worker->run;
+    bool counted = run->step == bench_step_load;      /* Ends by itself. */
 
     worker->thread = run->engine->thread_begin(run->session->store);
     pthread_barrier_wait(&run->barrier);
     worker->start_ns = bench_now_ns();
     if (worker->thread == NULL)
         worker->faults++;
-    for (uint64_t i = 0; worker->thread != NULL && !stopping(worker); i++) {
+    for (uint64_t i = 0; worker->thread != NULL && !bench_stopping(worker); i++) {
         uint64_t done;
 
         if (i % run->stride == 0) {
@@ -619,10 +157,10 @@ worker_main(void *context)
     return NULL;
 }
 
-static struct worker *
-worker_create(struct run *run, unsigned number)
+static struct bench_worker *
+worker_create(struct bench_run *run, unsigned number)
 {
-    struct worker *worker = aligned_alloc(BENCH_CACHE_LINE, sizeof *worker);
+    struct bench_worker *worker = aligned_alloc(BENCH_CACHE_LINE, sizeof *worker);
 
     if (worker == NULL)
         abort();
@@ -664,21 +202,22 @@ resident_bytes(void)
 static void
 sleep_until(uint64_t deadline_ns)
 {
-    struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / 1000000000u), .tv_nsec = (long)(deadline_ns % 1000000000u) };
+    struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
+                                 .tv_nsec = (long)(deadline_ns % 1000000000u) };
 
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL) != 0)
         continue;
 }
 
 static void
-add_up(struct run *run, struct worker **workers, struct bench_result *result)
+add_up(struct bench_run *run, struct bench_worker **workers, struct bench_result *result)
 {
     uint64_t first = UINT64_MAX;
     uint64_t last = 0;
     uint64_t most_inserted = 0;
 
     for (unsigned i = 0; i < run->threads; i++) {
-        struct worker *worker = workers[i];
+        struct bench_worker *worker = workers[i];
 
         first = worker->start_ns < first ? worker->start_ns : first;
         last = worker->end_ns > last ? worker->end_ns : last;
@@ -697,10 +236,11 @@ add_up(struct run *run, struct worker **workers, struct bench_result *result)
 }
 
 /* What the calling thread does while the workers run; the workers stop when it returns. */
-typedef void supervise(struct run *run, struct worker **workers, double seconds, struct bench_result *result);
+typedef void supervise(struct bench_run *run, struct bench_worker **workers, double seconds,
+                       struct bench_result *result);
 
 static void
-supervise_plain(struct run *run, struct worker **workers, double seconds, struct bench_result *result)
+supervise_plain(struct bench_run *run, struct bench_worker **workers, double seconds, struct bench_result *result)
 {
     (void)run;
     (void)workers;
@@ -709,7 +249,7 @@ supervise_plain(struct run *run, struct worker **workers, double seconds, struct
 }
 
 static void
-supervise_load(struct run *run, struct worker **workers, double seconds, struct bench_result *result)
+supervise_load(struct bench_run *run, struct bench_worker **workers, double seconds, struct bench_result *result)
 {
     (void)run;
     (void)workers;
@@ -718,9 +258,9 @@ supervise_load(struct run *run, struct worker **workers, double seconds, struct 
 }
 
 static void
-run_threads(struct run *run, supervise *during, double seconds, struct bench_result *result)
+run_threads(struct bench_run *run, supervise *during, double seconds, struct bench_result *result)
 {
-    struct worker *workers[BENCH_THREADS_MAX];
+    struct bench_worker *workers[BENCH_THREADS_MAX];
     double cpu;
 
     atomic_init(&run->stop, false);
@@ -747,7 +287,7 @@ run_threads(struct run *run, supervise *during, double seconds, struct bench_res
 /* ---- The long reader ----------------------------------------------------------------------------------------- */
 
 struct long_reader {
-    struct worker *worker;
+    struct bench_worker *worker;
     bool open;
     unsigned keys;
     unsigned next;                  /* Key to look at. */
@@ -760,7 +300,7 @@ struct long_reader {
 static void
 look_again(struct long_reader *reader, bool first)
 {
-    struct worker *worker = reader->worker;
+    struct bench_worker *worker = reader->worker;
     uint64_t end = bench_now_ns() + reader->budget_ns;
 
     for (unsigned i = 0; i < reader->keys && (first || bench_now_ns() < end); i++) {
@@ -768,7 +308,7 @@ look_again(struct long_reader *reader, bool first)
         struct bench_value value = { NULL, 0 };
 
         reader->next = (id + 1) % reader->keys;
-        if (read_in(worker, worker->thread, id, &value) != BENCH_OK)
+        if (bench_read_in(worker, worker->thread, id, &value) != BENCH_OK)
             continue;
         if (first)
             reader->generations[id] = bench_load64(value.data + 8);
@@ -780,7 +320,7 @@ look_again(struct long_reader *reader, bool first)
 static void
 turn_reader(struct long_reader *reader, bool open)
 {
-    struct worker *worker = reader->worker;
+    struct bench_worker *worker = reader->worker;
     const struct bench_engine *engine = worker->run->engine;
 
     if (open) {
@@ -796,7 +336,7 @@ turn_reader(struct long_reader *reader, bool open)
 }
 
 static uint64_t
-published_operations(const struct run *run, struct worker **workers)
+published_operations(const struct bench_run *run, struct bench_worker **workers)
 {
     uint64_t total = 0;
 
@@ -806,7 +346,7 @@ published_operations(const struct run *run, struct worker **workers)
 }
 
 static void
-supervise_long_reader(struct run *run, struct worker **workers, double seconds, struct bench_result *result)
+supervise_long_reader(struct bench_run *run, struct bench_worker **workers, double seconds, struct bench_result *result)
 {
     struct bench_session *session = run->session;
     struct long_reader reader = { .worker = worker_create(run, run->threads) };
@@ -872,26 +412,28 @@ static void
 load_keys(struct bench_session *session, const struct bench_workload *workload, unsigned threads, unsigned batch,
           uint64_t seed, struct bench_result *result)
 {
-    struct run run = { .session = session, .engine = session->engine, .workload = workload, .threads = threads,
-                       .batch = batch, .seed = seed, .step = step_load, .stride = 8 };
+    struct bench_run run = { .session = session, .engine = session->engine, .workload = workload, .threads = threads,
+                       .batch = batch, .seed = seed, .step = bench_step_load, .stride = 8 };
 
     run_threads(&run, supervise_load, 0, result);
 }
 
 /* Run `body` as the only thread of a worker that is no part of any count. */
-static struct worker *
-single_begin(struct bench_session *session, struct run *run)
+static struct bench_worker *
+single_begin(struct bench_session *session, struct bench_run *run)
 {
-    struct worker *worker;
+    struct bench_worker *worker;
 
-    *run = (struct run){ .session = session, .engine = session->engine, .workload = &bench_workloads[0], .threads = 1 };
+    *run = (struct bench_run){
+        .session = session, .engine = session->engine, .workload = &bench_workloads[0], .threads = 1
+    };
     worker = worker_create(run, 0);
     worker->thread = session->engine->thread_begin(session->store);
     return worker;
 }
 
 static void
-single_end(struct worker *worker, struct bench_result *result)
+single_end(struct bench_worker *worker, struct bench_result *result)
 {
     worker->run->engine->thread_end(worker->thread);
     result->wrong += worker->wrong;
@@ -902,12 +444,12 @@ single_end(struct worker *worker, struct bench_result *result)
 static void
 put_counter(struct bench_session *session, struct bench_result *result)
 {
-    struct run run;
-    struct worker *worker = single_begin(session, &run);
+    struct bench_run run;
+    struct bench_worker *worker = single_begin(session, &run);
     uint8_t key[BENCH_KEY_SIZE];
 
-    bench_key(key, COUNTER_ID);
-    (void)put_one(worker, key, make_value(worker, COUNTER_ID, 0));
+    bench_key(key, BENCH_COUNTER_ID);
+    (void)bench_put_key(worker, key, bench_make_value(worker, BENCH_COUNTER_ID, 0));
     single_end(worker, result);
 }
 
@@ -932,15 +474,15 @@ load_store(struct bench_session *session, uint64_t seed, struct bench_result *re
 static void
 check_load(struct bench_session *session, const struct bench_workload *workload, struct bench_result *result)
 {
-    struct run run;
-    struct worker *worker = single_begin(session, &run);
+    struct bench_run run;
+    struct bench_worker *worker = single_begin(session, &run);
 
     if (session->engine->scan != NULL) {
-        if (scan_from(worker, NULL, UINT64_MAX) != session->spec.keys)
+        if (bench_scan_from(worker, NULL, UINT64_MAX) != session->spec.keys)
             worker->wrong++;
     } else if (!workload->ascending) {
         for (uint64_t id = 0; id < session->spec.keys; id++)
-            get_one(worker, id);
+            bench_get_id(worker, id);
     }
     single_end(worker, result);
 }
@@ -988,8 +530,8 @@ run_memory(struct bench_session *session, const struct bench_cell *cell, struct 
 static void
 check_counters(struct bench_session *session, const struct bench_workload *workload, struct bench_result *result)
 {
-    struct run run;
-    struct worker *worker;
+    struct bench_run run;
+    struct bench_worker *worker;
     struct bench_value value;
     uint8_t key[BENCH_KEY_SIZE];
 
@@ -997,7 +539,7 @@ check_counters(struct bench_session *session, const struct bench_workload *workl
         return;
     worker = single_begin(session, &run);
     value.data = worker->copy;
-    bench_key(key, workload->kind == BENCH_COUNTER ? COUNTER_ID : SUM_ID);
+    bench_key(key, workload->kind == BENCH_COUNTER ? BENCH_COUNTER_ID : BENCH_SUM_ID);
     if (session->engine->get(worker->thread, key, worker->copy, sizeof worker->copy, &value.size) != BENCH_OK) {
         worker->wrong++;
     } else if (workload->kind == BENCH_COUNTER) {
@@ -1016,15 +558,15 @@ static void
 put_sum(struct bench_session *session, struct bench_result *result)
 {
     static const uint64_t zero;
-    struct run run;
-    struct worker *worker;
+    struct bench_run run;
+    struct bench_worker *worker;
     uint8_t key[BENCH_KEY_SIZE];
 
     if (session->sum_exists)
         return;
     worker = single_begin(session, &run);
-    bench_key(key, SUM_ID);
-    (void)put_one(worker, key, (struct bench_value){ (const uint8_t *)&zero, sizeof zero });
+    bench_key(key, BENCH_SUM_ID);
+    (void)bench_put_key(worker, key, (struct bench_value){ (const uint8_t *)&zero, sizeof zero });
     session->sum_exists = true;
     single_end(worker, result);
 }
@@ -1033,8 +575,12 @@ static void
 run_timed(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
 {
     const struct bench_workload *workload = &bench_workloads[cell->workload];
-    struct run run = { .session = session, .engine = session->engine, .workload = workload, .threads = cell->threads,
-                       .batch = 1, .seed = cell->seed };
+    struct bench_run run = { .session = session,
+                             .engine = session->engine,
+                             .workload = workload,
+                             .threads = cell->threads,
+                             .batch = 1,
+                             .seed = cell->seed };
 
     session->spec.churn = workload->kind == BENCH_LONG_READER;
     if (session->store == NULL || (cell->fresh && session->changed)) {
@@ -1046,14 +592,15 @@ run_timed(struct bench_session *session, const struct bench_cell *cell, struct b
     if (workload->kind == BENCH_COUNTER_ADD)
         put_sum(session, result);
     run.first_id = session->ids_used;
-    choose_step(&run);
+    bench_choose_step(&run);
     session->changed |= workload->writes;
-    run_threads(&run, workload->kind == BENCH_LONG_READER ? supervise_long_reader : supervise_plain, cell->seconds, result);
+    run_threads(&run, workload->kind == BENCH_LONG_READER ? supervise_long_reader : supervise_plain, cell->seconds,
+                result);
     check_counters(session, workload, result);
 }
 
 void
-bench_run(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
+bench_run_cell(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
 {
     memset(result, 0, sizeof *result);
     switch (bench_workloads[cell->workload].kind) {

@@ -100,7 +100,7 @@ struct bench_session {
 };
 
 /* Run one cell. Blocking. `result` is filled whatever happens; faults are counted in it. */
-void bench_run(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result);
+void bench_run_cell(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result);
 
 /* Close the store, if one is open. */
 void bench_session_close(struct bench_session *session);

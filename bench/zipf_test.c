@@ -11,7 +11,8 @@ TestSuite(zipf, .timeout = 60);
 enum { RANKS = 10000, DRAWS = 4000000 };
 static uint32_t seen[RANKS];
 
-/* Each rank, alone while it is frequent and in groups of doubling size behind, is drawn as often as the law says: within
+/* Each rank, alone while it is frequent and in groups of doubling size behind, is drawn as often as the law says:
+ * within
  * five standard deviations, plus what one step of the table may displace. */
 Test(zipf, draws_each_rank_as_often_as_the_law_says)
 {

@@ -427,7 +427,8 @@ place_after(const struct checker *checker, uint32_t place, const struct edge *ed
     return place % 2 == 0 ? edge->to * 2 + 1 : NONE;
 }
 
-/* Take away, again and again, the places that nothing leads to. incoming[] of the places left is > 0; returns how many. */
+/* Take away, again and again, the places that nothing leads to. incoming[] of the places left is > 0; returns how
+ * many there are. */
 static uint32_t
 peel(const struct checker *checker, uint32_t *incoming, uint32_t places)
 {

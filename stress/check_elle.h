@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* stress/check_elle: a black-box check of isolation that trusts no stamp. Each key holds a list, and a transaction reads
- * lists or appends elements that nobody else appends: so the final list tells the order of all writes of its key.
+/* stress/check_elle: a black-box check of isolation that trusts no stamp. Each key holds a list, and a transaction
+ * reads lists or appends elements that nobody else appends: so the final list tells the order of all its writes.
  *
  * At once wrong: an element of a transaction that did not commit, half of a transaction's elements, a committed element
- * that is missing or there twice, a list that is no beginning of the final one, a list that changes within a transaction.
+ * that is missing or there twice, a list that is no beginning of the final one, one that changes within a transaction.
  * Then dependencies (ww, wr, rw) and real time (what returned before another began stands before it) make a graph:
  * serializability forbids every cycle, snapshot isolation every cycle without two rw edges in a row.
  *
@@ -17,8 +17,7 @@
 #include "history.h"
 #include "verdict.h"
 
-/* Elements are ids, as in history. Operations use TORCT_OP_READ and TORCT_OP_WRITE (an append of `element`). A read
- * keeps no list but its length and digest. */
+/* A read or an append. Elements are ids, as in history. A read keeps no list but its length and digest. */
 struct torct_list_op {
     uint64_t element;       /* Appended. */
     uint64_t digest;        /* Of the list read. */

@@ -38,7 +38,7 @@ struct checker {
     uint32_t *first;            /* Per key: its first version; one more at the end. */
     uint32_t **version_of;      /* Per thread and id: its version, or NONE. */
     uint32_t **entry_of;        /* Per thread and id: the entry that wrote it, committed or not. */
-    uint32_t *own_entry;        /* Per key: the entry of the walk that last wrote it, so that nothing need be cleared. */
+    uint32_t *own_entry;        /* Per key: the entry of the walk that last wrote it: nothing need be cleared. */
     uint32_t *own_op;           /* Per key: its operation. */
     bool ties;
 };
@@ -492,22 +492,23 @@ fits(const struct version *version, enum evidence evidence, uint64_t id)
     }
 }
 
-/* Move to the end of a group, of the versions that may stand there and fit, the one that was called last. */
+/* Move to the end of a group, of the versions that may stand there and fit, the one that returned last: if any of them
+ * can have come after all others, that one can. */
 static void
 settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evidence, uint64_t id)
 {
     uint32_t best = NONE;
-    uint64_t best_called = 0;
+    uint64_t best_returned = 0;
 
     if (checker->versions[last].settled)
         return;
     for (uint32_t i = first; i <= last; i++) {
-        uint64_t called = record_of(checker, checker->versions[i].entry)->commit_called;
+        uint64_t returned = record_of(checker, checker->versions[i].entry)->commit_returned;
 
         if (may_be_last(checker, last, i) && fits(&checker->versions[i], evidence, id)
-            && (best == NONE || called > best_called)) {
+            && (best == NONE || returned > best_returned)) {
             best = i;
-            best_called = called;
+            best_returned = returned;
         }
     }
     if (best == NONE)

@@ -2,8 +2,8 @@
 /* stress/check: the checkers judge rightly. Histories of a few transactions with one planted violation each, and a
  * simulated store, correct or with a planted bug, whose long histories are accepted or rejected.
  *
- * The simulated store runs sessions on one thread, one random step at a time: so transactions overlap as those of threads
- * do, and everything is known. */
+ * The simulated store runs sessions on one thread, one random step at a time: so transactions overlap as those of
+ * threads do, and everything is known. */
 #include <criterion/criterion.h>
 
 #include <stdbool.h>
@@ -598,7 +598,8 @@ sim_read_list(struct simulation *sim, struct sim_session *session, unsigned key)
         digest = torct_digest_append(digest, sim->versions[key][i].id);
     for (unsigned i = 0; i < session->appends[key]; i++)
         digest = torct_digest_append(digest, session->appended[key][i]);
-    torct_list_history_read(&sim->list_histories[session - sim->sessions], key, visible + session->appends[key], digest);
+    torct_list_history_read(&sim->list_histories[session - sim->sessions], key, visible + session->appends[key],
+                            digest);
     session->read[key] = true;
 }
 
@@ -762,7 +763,8 @@ simulate(enum plant plant, bool lists, bool serializable)
     if (plant == PLANT_NONE)
         verdict.words = stderr;
     if (lists)
-        torct_check_elle(&(struct torct_list_run){sim.list_histories, SESSIONS, finals, SIM_KEYS, serializable}, &verdict);
+        torct_check_elle(&(struct torct_list_run){sim.list_histories, SESSIONS, finals, SIM_KEYS, serializable},
+                         &verdict);
     else
         torct_check_si(&(struct torct_run){sim.histories, SESSIONS, SIM_KEYS, base}, &verdict);
     for (unsigned i = 0; i < SESSIONS; i++) {

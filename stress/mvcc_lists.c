@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stress/mvcc_lists: list-append. A few slots of lists; a transaction of 1 to 8 steps reads lists or appends to them. All
- * transactions of a round have the round's isolation. check_elle judges the round by the final lists.
+/* stress/mvcc_lists: list-append. A few slots of lists; a transaction of 1 to 8 steps reads lists or appends to them.
+ * All transactions of a round have the round's isolation. check_elle judges the round by the final lists.
  *
  * A list that has grown long is left alone: each thread goes on with the slot's next generation when it meets one. */
 #include "mvcc_stress.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stress/mvcc_mix: snapshot and serializable transactions of 1 to 8 steps, long readers, torc_txn_run(), user aborts and
- * autocommit, on a few hot keys. Everything done is recorded; check_si judges the history.
+/* stress/mvcc_mix: snapshot and serializable transactions of 1 to 8 steps, long readers, torc_txn_run(), user aborts
+ * and autocommit, on a few hot keys. Everything done is recorded; check_si judges the history.
  *
  * A value says whose it is: id, key and a digest of both, then a filling that follows from the id. So a value under a
  * wrong key, torn or freed under its reader is seen at once; borrowed values are looked at again before their

@@ -189,10 +189,11 @@ check_accounts(void)
         && stats.retired_bytes == 0 && stats.watermark <= stats.clock)
         return;
     stress.verdict.total++;
-    fprintf(stderr, "VIOLATION: the store's accounts: a scan shows %" PRIu64 " keys; stats say %" PRIu64 " keys, %" PRIu64
-            " versions created, %" PRIu64 " freed, %" PRIu64 " bytes retired, %" PRIu64 " transactions open, clock %" PRIu64
-            ", watermark %" PRIu64 "\n", keys, stats.keys, stats.versions_created, stats.versions_freed,
-            stats.retired_bytes, stats.open_transactions, stats.clock, stats.watermark);
+    fprintf(stderr, "VIOLATION: the store's accounts: a scan shows %" PRIu64 " keys; stats say %" PRIu64 " keys, %"
+            PRIu64 " versions created, %" PRIu64 " freed, %" PRIu64 " bytes retired, %" PRIu64
+            " transactions open, clock %" PRIu64 ", watermark %" PRIu64 "\n", keys, stats.keys,
+            stats.versions_created, stats.versions_freed, stats.retired_bytes, stats.open_transactions, stats.clock,
+            stats.watermark);
 }
 
 /* ---- Rounds ---- */
@@ -279,8 +280,8 @@ summarize(const struct options *options)
         reads += stress.workers[i].reads;
     }
     printf("mvcc_stress: mode %s, seed %" PRIu64 ", %u threads, %" PRIu64 " rounds: %" PRIu64 " committed, %" PRIu64
-           " conflicts, %" PRIu64 " reads checked, %" PRIu64 " violations\n", options->mode, stress.seed, stress.threads,
-           stress.round, commits, conflicts, reads, wrong);
+           " conflicts, %" PRIu64 " reads checked, %" PRIu64 " violations\n", options->mode, stress.seed,
+           stress.threads, stress.round, commits, conflicts, reads, wrong);
     if (wrong > 0)
         return EXIT_VIOLATION;
     if (commits < floor) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stress/mvcc_sums: two oracles by construction. The bank: transfers between 8 accounts, some of which come and go; every
- * reader must add up 100. All-equal: writers give 16 keys one value; every reader must find them equal. */
+/* stress/mvcc_sums: two oracles by construction. The bank: transfers between 8 accounts, some of which come and go;
+ * every reader must add up 100. All-equal: writers give 16 keys one value; every reader must find them equal. */
 #include "mvcc_stress.h"
 
 #include <inttypes.h>

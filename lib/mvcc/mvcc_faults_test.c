@@ -2,8 +2,8 @@
 /* mvcc/mvcc_faults: every allocation fails once, and once for good.
  *
  * One script, run for n = 1, 2, ... with its n-th allocation failing, until it passes untouched. Each step either works
- * or returns TORC_NO_MEMORY or TORC_BUSY and has changed nothing. Oracles: a model beside the store, that takes a step's
- * effect only if the step returned TORC_OK, and the allocator's ledger, which must balance after every run. */
+ * or returns TORC_NO_MEMORY or TORC_BUSY and has changed nothing. Oracles: a model beside the store, that takes a
+ * step's effect only if the step returned TORC_OK, and the allocator's ledger, which must balance after every run. */
 #include <criterion/criterion.h>
 
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/mvcc_invariants: what holds on one thread: own writes are read, the store's figures are right, torc_txn_run() tries
- * again as it says, versions are freed. mvcc_model_test.c and mvcc_race_test.c go on from here. */
+/* mvcc/mvcc_invariants: what holds on one thread: own writes are read, the store's figures are right, torc_txn_run()
+ * tries again as it says, versions are freed. mvcc_model_test.c and mvcc_race_test.c go on from here. */
 #include <criterion/criterion.h>
 
 #include <inttypes.h>
@@ -112,7 +112,8 @@ scan(struct torc_txn *txn, const char *from, const char *to, const char *prefix,
 }
 
 static void
-expect_scan(struct torc_txn *txn, const char *from, const char *to, const char *prefix, bool reverse, const char *expected)
+expect_scan(struct torc_txn *txn, const char *from, const char *to, const char *prefix, bool reverse,
+            const char *expected)
 {
     struct torc_cursor *cursor = scan(txn, from, to, prefix, reverse);
 

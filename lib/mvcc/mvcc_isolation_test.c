@@ -240,7 +240,8 @@ loses_at(int line, enum party party, const char *key)
     cr_assert_gt(named.size, 0u, "line %d: the conflict names no key", line);
     if (key != NULL)
         cr_assert(named.size == strlen(key) && memcmp(named.data, key, named.size) == 0,
-                  "line %d: the conflict names \"%.*s\", not \"%s\"", line, (int)named.size, (const char *)named.data, key);
+                  "line %d: the conflict names \"%.*s\", not \"%s\"", line, (int)named.size, (const char *)named.data,
+                  key);
 }
 
 static void

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/mvcc_model: a random script of several open transactions on one thread, beside a model that knows every answer: each
- * value, each conflict, each commit that must fail and each that must not. */
+/* mvcc/mvcc_model: a random script of several open transactions on one thread, beside a model that knows every answer:
+ * each value, each conflict, each commit that must fail and each that must not. */
 #include <criterion/criterion.h>
 
 #include <inttypes.h>
@@ -270,8 +270,8 @@ model_scan(struct model *model, struct model_txn *txn)
     torc_cursor_close(cursor);
 }
 
-/* The key over which the commit must fail, or MODEL_KEYS. A key that was read must be as it was: it may have been locked,
- * or put and deleted, in between. */
+/* The key over which the commit must fail, or MODEL_KEYS. A key that was read must be as it was: it may have been
+ * locked, or put and deleted, in between. */
 static unsigned
 model_lost_key(const struct model *model, const struct model_txn *txn)
 {
@@ -310,7 +310,8 @@ model_commit(struct model *model, struct model_txn *txn)
     }
     cr_assert_eq(status, TORC_OK, "%s", torc_status_name(status));
     cr_assert_eq(lost, (unsigned)MODEL_KEYS, "a %s commit won that had lost key %u (%s%s%s)",
-                 txn->serializable ? "serializable" : "snapshot", lost, lost < MODEL_KEYS && txn->written[lost] ? "written " : "",
+                 txn->serializable ? "serializable" : "snapshot", lost,
+                 lost < MODEL_KEYS && txn->written[lost] ? "written " : "",
                  lost < MODEL_KEYS && txn->locked[lost] ? "locked " : "",
                  lost < MODEL_KEYS && txn->read[lost] ? "read" : "");
     model->commits++;

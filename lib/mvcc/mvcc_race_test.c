@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/mvcc_race: what holds while threads race: snapshots are whole, money is conserved, one racer wins, no increment is
- * lost.
+/* mvcc/mvcc_race: what holds while threads race: snapshots are whole, money is conserved, one racer wins, no increment
+ * is lost.
  *
- * Oracles: values that must be equal or add up, and conservation at the end. Counts bound every loop, never time. Bodies of
- * threads assert nothing: they count violations, which the test looks at after the join. */
+ * Oracles: values that must be equal or add up, and conservation at the end. Counts bound every loop, never time.
+ * Bodies of threads assert nothing: they count violations, which the test looks at after the join. */
 #include <criterion/criterion.h>
 
 #include <inttypes.h>

@@ -10,6 +10,7 @@
  *   thread indexes        2^20, reused; a thousand threads one after another stay within a few. Below. */
 #include <torc/mvcc.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "mvcc/mvcc_testing.h"
@@ -437,7 +438,7 @@ Test(mvcc_collect, gives_back_what_nobody_needs)
         put_sized("k", 1000);
     torct_delete(store.mvcc, "k");
     torct_collect(store.mvcc);
-    cr_expect_lt(torct_stats(store.mvcc).memory_bytes, before + 4000);
+    cr_expect_lt(torct_stats(store.mvcc).memory_bytes, before + 20000, "a fifth of what was written");
     cr_expect_eq(torct_stats(store.mvcc).versions_freed, torct_stats(store.mvcc).versions_created);
 }
 
@@ -508,6 +509,8 @@ Test(mvcc_stores, one_after_another_leave_nothing)
 
 enum { SHORT_LIVES = 25, AT_ONCE = 8, WARM_UP = 5 };
 
+static pthread_barrier_t all_open;
+
 static void
 live_shortly(void *context, unsigned number)
 {
@@ -515,6 +518,7 @@ live_shortly(void *context, unsigned number)
     char key[16];
 
     (void)context;
+    pthread_barrier_wait(&all_open); /* So that as many are alive at once in every round. */
     snprintf(key, sizeof key, "k%u", number);
     cr_assert(torct_txn_reads(txn, "none", NULL));
     torct_txn_put(txn, key, "v");
@@ -530,6 +534,7 @@ Test(mvcc_threads, that_come_and_go_leave_no_growth)
     uint64_t bytes = 0;
     uint32_t indexes = 0;
 
+    pthread_barrier_init(&all_open, NULL, AT_ONCE);
     for (unsigned life = 0; life < SHORT_LIVES; life++) {
         torct_race(AT_ONCE, live_shortly, NULL);
         torct_collect(store.mvcc);
@@ -538,10 +543,10 @@ Test(mvcc_threads, that_come_and_go_leave_no_growth)
             indexes = torci_thread_index_bound();
         }
     }
-    cr_expect_leq(torci_thread_index_bound(), AT_ONCE + 2u);
-    cr_expect_leq(torci_thread_index_bound(), indexes + 1);
-    /* Threads that overlapped less in the warm-up may have made fewer structs. */
-    cr_expect_leq(torci_heap_bytes(&store.mvcc->heap), bytes + AT_ONCE * 4096);
+    pthread_barrier_destroy(&all_open);
+    cr_expect_eq(torci_thread_index_bound(), indexes);
+    /* Spare bags and leaves differ a little from round to round. */
+    cr_expect_leq(torci_heap_bytes(&store.mvcc->heap), bytes + AT_ONCE * 2048);
     cr_expect_eq(torct_stats(store.mvcc).keys, (uint64_t)AT_ONCE);
     cr_expect_eq(torct_stats(store.mvcc).open_transactions, 0u);
 }

@@ -204,7 +204,8 @@ torct_chain_length(struct torc_mvcc *store, const char *key)
 }
 
 /* A commit of `txn`, stopped: what torc_txn_commit() does up to the end of step 1 (txn.h), by hand. The section stays
- * open until the end, as the committing thread's does: nothing that waits for a grace period may be called meanwhile. */
+ * open until the end, as the committing thread's does: nothing that waits for a grace period may be called
+ * meanwhile. */
 struct torct_commit {
     struct torc_txn *txn;
     struct torci_descriptor *descriptor;

@@ -166,6 +166,20 @@ Test(read_set_key, a_change_after_the_stamp_refuses_too)
     cr_expect_not(holds_at(stamp));
 }
 
+/* And here order by stamp would forbid it, but only what came after the stamp is left to be seen. */
+Test(read_set_key, absent_but_there_at_the_stamp_and_gone_after_it_does_not_hold)
+{
+    uint64_t stamp;
+
+    read_key("c", NULL);
+    torct_put(store.mvcc, "c", "new");
+    stamp = torci_clock_write_stamp(&store.mvcc->clock);
+    (void)torci_clock_read_stamp(&store.mvcc->clock);
+    torct_delete(store.mvcc, "c");
+    cr_assert_gt(torc_last_commit(), stamp);
+    cr_expect_not(holds_at(stamp));
+}
+
 Test(read_set_key, a_key_that_left_and_came_back_is_told_by_its_version)
 {
     read_key("c", NULL);
@@ -228,8 +242,8 @@ expect_after(const struct change *change, const char *from, const char *to, bool
         torct_delete(store.mvcc, key);
 }
 
-#define EXPECT_AFTER(changes, from, to, reverse, limit, shown)                                                         \
-    for (unsigned at = 0; at < sizeof(changes) / sizeof(changes)[0]; at++)                                              \
+#define EXPECT_AFTER(changes, from, to, reverse, limit, shown)                                      \
+    for (unsigned at = 0; at < sizeof(changes) / sizeof(changes)[0]; at++)                          \
     expect_after(&(changes)[at], from, to, reverse, limit, shown)
 
 Test(read_set_range, complete_is_spoiled_by_changes_within_and_by_no_others)
@@ -283,6 +297,18 @@ Test(read_set_range, descending_counts_as_far_as_it_was_shown)
 
     EXPECT_AFTER(changes, "", "", true, 2, "hf");
     EXPECT_AFTER(changes, "b", "", true, 2, "hf");
+}
+
+Test(read_set_range, without_what_was_there_at_the_stamp_does_not_hold)
+{
+    uint64_t stamp;
+
+    cr_assert_str_eq(scan("c", "g", false, 0), "df");
+    torct_put(store.mvcc, "e", "new");
+    stamp = torci_clock_write_stamp(&store.mvcc->clock);
+    (void)torci_clock_read_stamp(&store.mvcc->clock);
+    torct_delete(store.mvcc, "e");
+    cr_expect_not(holds_at(stamp));
 }
 
 Test(read_set_range, of_which_nothing_was_shown_holds_whatever_happens)

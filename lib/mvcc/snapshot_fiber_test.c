@@ -165,3 +165,57 @@ Test(snapshot_schedules, what_a_snapshot_sees_is_never_judged_dead)
                 (unsigned long long)result.steps);
     cr_assert_not(result.failed, "%s", result.reason);
 }
+
+/* ---- Spare structs ------------------------------------------------------------------------------------------------- */
+
+/* Take all, use one of them, give back one by one, as shards that overflow do. */
+static void
+take_and_give_back(void *context, unsigned number)
+{
+    (void)context;
+    for (unsigned i = 0; i < ACTIONS; i++) {
+        struct torc_txn *txn = torci_spares_take(&world.store);
+
+        while (txn != NULL) {
+            struct torc_txn *next = txn->slot.next_spare;
+
+            if (txn->attempts != 0)
+                torci_fail_here("a spare struct has two owners");
+            txn->attempts = number + 1;
+            torci_race_window();
+            if (txn->attempts != number + 1)
+                torci_fail_here("a spare struct got a second owner");
+            txn->attempts = 0;
+            torci_spares_push(&world.store, &txn->slot, &txn->slot);
+            txn = next;
+        }
+    }
+}
+
+static void
+setup_spares(void *context)
+{
+    setup(context);
+    for (unsigned i = 0; i < FIBERS; i++)
+        torci_spares_push(&world.store, &world.txns[i].slot, &world.txns[i].slot);
+}
+
+static bool
+none_is_lost(void *context)
+{
+    unsigned count = 0;
+
+    (void)context;
+    for (struct torc_txn *txn = torci_spares_take(&world.store); txn != NULL; txn = txn->slot.next_spare)
+        count++;
+    return count == FIBERS;
+}
+
+Test(snapshot_schedules, a_spare_struct_belongs_to_one_at_a_time)
+{
+    struct torci_run run = {.fibers = FIBERS, .setup = setup_spares, .body = take_and_give_back, .check = none_is_lost,
+                            .seed = torct_seed(), .schedules = torct_schedules(50000)};
+    struct torci_run_result result = torci_fiber_run(&run);
+
+    cr_assert_not(result.failed, "%s", result.reason);
+}

@@ -753,7 +753,7 @@ torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
     static const struct torc_run_options defaults = {{TORC_SNAPSHOT, false}, 0, 0};
     unsigned attempts_max;
     uint64_t pause_max;
-    uint64_t pause = BACKOFF_FIRST_NS;
+    uint64_t pause;
     enum torc_status status = TORC_OK;
 
     if (body == NULL)
@@ -762,6 +762,7 @@ torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
         options = &defaults;
     attempts_max = options->attempts_max == 0 ? ATTEMPTS_DEFAULT : options->attempts_max;
     pause_max = options->backoff_max_ns == 0 ? BACKOFF_MAX_DEFAULT_NS : options->backoff_max_ns;
+    pause = BACKOFF_FIRST_NS < pause_max ? BACKOFF_FIRST_NS : pause_max;
     for (unsigned attempt = 0; attempt < attempts_max; attempt++) {
         struct torc_txn *txn;
 
