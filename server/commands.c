@@ -168,6 +168,13 @@ reply_unknown_command(struct torcd_session *session)
 
 /* ---- One request ---------------------------------------------------------------------------------------------- */
 
+/* A web page can make a browser send a POST to a local port, with commands in its body. Such a stream ends at once. */
+static bool
+is_http(struct torc_slice name)
+{
+    return torcd_is_word(name, "post") || torcd_is_word(name, "host:");
+}
+
 /* Whether the request may run. If not, the client is told, and an open MULTI will be discarded. */
 static bool
 admit(struct torcd_session *session)
@@ -176,7 +183,9 @@ admit(struct torcd_session *session)
     int count = (int)(session->arguments_count < 1u << 30 ? session->arguments_count : 1u << 30);
 
     session->command = command;
-    if (command == NULL)
+    if (command == NULL && is_http(session->arguments[0]))
+        session->closing = true;
+    else if (command == NULL)
         reply_unknown_command(session);
     else if (command->arity > 0 ? count != command->arity : count < -command->arity)
         torcd_reply_wrong_arguments(session);

@@ -478,7 +478,7 @@ flush(struct torcd_session *session, unsigned first, unsigned end)
                                                        || torcd_is_word(argument(session, 1), "async")));
 
     if (plain)
-        (void)torcd_keyspace_run(session, TORCD_ONE_KEY, flush_body, &databases);
+        (void)torcd_keyspace_run(session, TORCD_ALL_KEYS, flush_body, &databases);
     else
         torcd_reply_syntax_error(session);
 }

@@ -639,6 +639,15 @@ Test(commands_server, end_connections)
     cr_expect_str_eq(ask(2, "PING"), "", "nothing is read after the end");
 }
 
+Test(commands_server, do_not_listen_to_web_pages)
+{
+    cr_expect_str_eq(ask(0, "POST / HTTP/1.1\r\nHost: x\r\n\r\nSET a 1"), "");
+    cr_expect(sessions[0]->closing);
+    cr_expect(begins_with(ask(1, "GET / HTTP/1.1\r\nHost: x\r\n\r\nSET a 1"), "-ERR wrong number"));
+    cr_expect(sessions[1]->closing);
+    cr_expect_str_eq(ask(2, "EXISTS a"), ":0\r\n");
+}
+
 Test(commands_server, know_their_clients)
 {
     char line[64];

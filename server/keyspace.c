@@ -22,6 +22,7 @@
 /* A conflict means that another transaction succeeded, and priority grows with each attempt; these bound the time for
  * which an unlucky transaction may hold up its loop: well below a second. */
 #define ATTEMPTS_MAX 1000u
+#define LONG_ATTEMPTS_MAX 20u
 #define BACKOFF_MAX_NS UINT64_C(200000)
 
 struct attempt {
@@ -126,7 +127,7 @@ torcd_keyspace_run(struct torcd_session *session, enum torcd_isolation isolation
     struct attempt attempt = {session, body, context, session->out.size, false};
     struct torc_run_options options = {
         .txn = {isolation == TORCD_MANY_KEYS ? TORC_SERIALIZABLE : TORC_SNAPSHOT, isolation == TORCD_READ},
-        .attempts_max = ATTEMPTS_MAX,
+        .attempts_max = isolation == TORCD_ALL_KEYS ? LONG_ATTEMPTS_MAX : ATTEMPTS_MAX,
         .backoff_max_ns = BACKOFF_MAX_NS,
     };
     enum torc_status status = torc_txn_run(worker->server->store, &options, run_attempt, &attempt);

@@ -16,6 +16,7 @@
 enum torcd_isolation {
     TORCD_READ,         /* Reads only: one snapshot, free of conflicts. */
     TORCD_ONE_KEY,      /* Writes what it reads: snapshot isolation is serializable then. */
+    TORCD_ALL_KEYS,     /* As TORCD_ONE_KEY, for work so long that it is not repeated often. */
     TORCD_MANY_KEYS     /* Serializable. */
 };
 

@@ -92,12 +92,12 @@ torcd_buffer_reserve(struct torcd_buffer *buffer, size_t extra)
     assert(buffer->size <= buffer->capacity);
     if (buffer->fault != TORCD_FAULT_NONE)
         return false;
-    if (extra <= buffer->capacity - buffer->size)
-        return true;
     if (extra > SIZE_MAX - buffer->size)
         return refuse(buffer, TORCD_FAULT_MEMORY);
     if (buffer->limit != 0 && buffer->size + extra > buffer->limit)
         return refuse(buffer, TORCD_FAULT_LIMIT);
+    if (extra <= buffer->capacity - buffer->size)
+        return true;
 
     size_t capacity = grown_capacity(buffer, buffer->size + extra);
     char *data = torcd_resize(buffer->data, capacity);

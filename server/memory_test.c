@@ -41,6 +41,18 @@ Test(memory_buffer, refuses_the_byte_past_its_limit_and_stays_as_it_was)
     torcd_buffer_fini(&buffer);
 }
 
+Test(memory_buffer, keeps_to_a_limit_below_its_capacity)
+{
+    struct torcd_buffer buffer = {0};
+
+    cr_assert(torcd_buffer_reserve(&buffer, 5000));
+    buffer.limit = 100;
+    cr_expect(torcd_buffer_reserve(&buffer, 100));
+    cr_expect_not(torcd_buffer_reserve(&buffer, 101));
+    cr_expect_eq(buffer.fault, TORCD_FAULT_LIMIT);
+    torcd_buffer_fini(&buffer);
+}
+
 Test(memory_buffer, refuses_a_size_that_cannot_be)
 {
     struct torcd_buffer buffer = {0};

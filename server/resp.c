@@ -226,7 +226,7 @@ next_inline(struct torcd_resp_parser *parser, const struct torcd_resp_limits *li
 
 /* ---- Arrays of bulk strings ----------------------------------------------------------------------------------- */
 
-/* The state after one step: MORE stands for "go on" where `*progress` is true. */
+/* One step each: TORCD_RESP_REQUEST means that it was made, not yet that a request is complete. */
 static enum torcd_resp_outcome
 begin_array(struct torcd_resp_parser *parser, const struct torcd_resp_limits *limits, const char *window, size_t size)
 {

@@ -111,7 +111,7 @@ torcd_session_expire_watch(struct torcd_session *session)
     session->watch_expired = true;
 }
 
-/* The bytes that a queued request takes; 0 if that is no number. Requests are bounded, so sums cannot wrap. */
+/* The bytes that a queued request takes. The parser bounds requests, so the sum cannot wrap. */
 static size_t
 queued_size(const struct torcd_session *session)
 {

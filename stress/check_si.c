@@ -651,7 +651,7 @@ check_refusals(struct checker *checker, uint32_t entry)
             && checker->versions[checker->first[op[i].key + 1] - 1].stamp <= record->snapshot)
             report(checker, TORCT_VIOLATION_CAUSELESS, op[i].key, entry, NONE);
     /* Who was wounded by one that did not commit either may not know over which key. */
-    if (record->outcome == TORCT_CONFLICTED && record->conflict_key != TORCT_KEY_NONE && !record->serializable
+    if (record->outcome == TORCT_CONFLICTED && record->conflict_key != TORCT_KEY_NONE
         && !touched(checker, entry, record->conflict_key, !record->serializable))
         report(checker, TORCT_VIOLATION_CAUSELESS, record->conflict_key, entry, NONE);
 }

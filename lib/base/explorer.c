@@ -8,7 +8,8 @@
  *              load that acquires takes it in. A load may return any store that is not older than
  *                - what this fiber has read or written there before (coherence),
  *                - the newest store there that happens before the load,
- *                - for seq_cst: the newest seq_cst store there.
+ *                - for seq_cst: the newest seq_cst store there. Nothing else orders seq_cst accesses of different
+ *                  locations: so a proof that rests on their total order is tested for each access it names.
  *              Read-modify-write operations read the newest store and carry on its clock (release sequence); a CAS may
  *              also fail with an older one. The order of stores of a location is the order in which they run.
  *              Two accesses to a byte, not both reads and not both atomic, race unless the earlier one's clock has been
@@ -465,14 +466,12 @@ explore_load(const volatile void *pointer, size_t size, uint64_t current, int or
 {
     answering = true;
     record((const void *)pointer, size, false, true, where);
-    begin_seq_cst(order);
 
     struct location *location = prepare_location(pointer, current);
     uint32_t oldest = oldest_readable(location, order);
     uint32_t index = oldest + draw_below(location->stores_ever - oldest);
     uint64_t value = read_store(location, index, order);
 
-    end_seq_cst(order);
     answering = false;
     return value;
 }
@@ -483,9 +482,7 @@ explore_store(const volatile void *pointer, size_t size, uint64_t current, uint6
 {
     answering = true;
     record((const void *)pointer, size, true, true, where);
-    begin_seq_cst(order);
     append_own(prepare_location(pointer, current), value, order, NULL);
-    end_seq_cst(order);
     answering = false;
 }
 
@@ -496,7 +493,6 @@ explore_update(const volatile void *pointer, size_t size, uint64_t current, uint
 {
     answering = true;
     record((const void *)pointer, size, true, true, where);
-    begin_seq_cst(order);
 
     struct location *location = prepare_location(pointer, current);
     uint32_t newest = location->stores_ever - 1;
@@ -504,7 +500,6 @@ explore_update(const volatile void *pointer, size_t size, uint64_t current, uint
 
     (void)read_store(location, newest, order);
     append_own(location, value, order, &carried);
-    end_seq_cst(order);
     answering = false;
 }
 
@@ -516,7 +511,6 @@ explore_failing_cas(const volatile void *pointer, size_t size, uint64_t current,
 {
     answering = true;
     record((const void *)pointer, size, false, true, where);
-    begin_seq_cst(order);
 
     struct location *location = prepare_location(pointer, current);
     uint32_t index = location->stores_ever - 1;
@@ -530,10 +524,8 @@ explore_failing_cas(const volatile void *pointer, size_t size, uint64_t current,
     }
 
     bool fails = store_at(location, index)->value != expected;
-    if (fails) {
+    if (fails)
         *seen = read_store(location, index, order);
-        end_seq_cst(order);
-    }
     answering = false;
     return fails;
 }

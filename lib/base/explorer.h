@@ -8,9 +8,9 @@
  * So a missing release or acquire is found on any machine, x86 included. Out of fibers everything is as usual.
  *
  * Not explored: load buffering and stores that overtake later loads of other locations in ways only they allow; fences
- * are understood but not used in this library; sequentially consistent accesses order a little more than C11 says (each
- * acquires from and releases to all others), so use the fiber build for algorithms that rest on them. A location
- * remembers its last 8 stores. memcpy, memmove, memset and memcmp are checked if the program is linked with
+ * are understood but not used in this library. The total order of seq_cst accesses is the order in which they run: such
+ * a load returns no store older than the newest seq_cst one, and they order nothing else. A location remembers its
+ * last 8 stores. memcpy, memmove, memset and memcmp are checked if the program is linked with
  * --wrap for each of them. */
 #ifndef TORCI_EXPLORER_H
 #define TORCI_EXPLORER_H

@@ -36,7 +36,7 @@ enum {
     TORCT_SERIAL_MAX = 16,  /* Transactions whose order is searched. */
 };
 
-enum torct_step_kind { TORCT_GET, TORCT_PUT, TORCT_DELETE, TORCT_SCAN, TORCT_SCAN_DOWN, TORCT_SWEEP, TORCT_WALK };
+enum torct_step_kind { TORCT_GET, TORCT_PUT, TORCT_DELETE, TORCT_SCAN, TORCT_SCAN_DOWN, TORCT_SWEEP, TORCT_WALK, TORCT_PRUNE };
 
 struct torct_step {
     enum torct_step_kind kind;
@@ -128,7 +128,7 @@ torct_schedules(uint64_t base)
     const char *percent = getenv("TORC_SCHEDULES");
 
 #if defined(TORC_ATOMIC_EXPLORER)
-    base = base / 20 + 1;
+    base = base / 5 + 1;
 #endif
     return percent == NULL ? base : base * strtoull(percent, NULL, 10) / 100 + 1;
 }
@@ -290,9 +290,8 @@ torct_step(struct torc_txn *txn, struct torct_entry *entry, struct torct_borrowe
     case TORCT_SCAN_DOWN:
         torct_scan(txn, entry, borrowed, step->kind == TORCT_SCAN_DOWN);
         break;
-    case TORCT_SWEEP:
-    case TORCT_WALK:
-        break;
+    default:
+        torci_fail_here("no such step in a transaction");
     }
     if (status != TORC_OK && status != TORC_NOT_FOUND && status != TORC_CONFLICT)
         torci_fail_here("a step failed");
@@ -379,6 +378,23 @@ torct_attempt(struct torct_world *world, unsigned number, const struct torct_pla
     return torct_end(&open);
 }
 
+/* What a commit of `key` does about its chain, with a fresh look at the snapshots. */
+static inline void
+torct_prune(struct torc_mvcc *store, unsigned key)
+{
+    struct torci_shard *shard = torci_shard_own(store);
+    uint64_t order = torci_index_order_word(store->index, torct_key(key));
+    struct torci_epoch_guard guard;
+    struct torci_record *record;
+
+    torci_view_refresh(&shard->view, store);
+    guard = torci_epoch_enter();
+    record = torci_index_find(store->index, guard, torct_key(key), order);
+    if (record != NULL)
+        torci_reclaim_touch(shard, guard, record, torci_clock_now(&store->clock));
+    torci_epoch_exit(guard);
+}
+
 /* One call of its own. */
 static inline void
 torct_single(struct torct_world *world, unsigned number, const struct torct_step *step)
@@ -416,6 +432,9 @@ torct_single(struct torct_world *world, unsigned number, const struct torct_step
         break;
     case TORCT_WALK:
         status = torci_reclaim_walk(torci_shard_own(world->store));
+        break;
+    case TORCT_PRUNE:
+        torct_prune(world->store, step->key);
         break;
     default:
         torci_fail_here("no such single call");
@@ -838,11 +857,11 @@ torct_run_of(struct torct_world *world, uint64_t schedules)
 /* ---- Writing scripts ---------------------------------------------------------------------------------------------- */
 
 /* Add a transaction to a fiber's script; `text` is one letter and key per step, in order, with blanks between them:
- * g get, p put, d delete, s scan, z scan downwards, w sweep, x walk; "ga pb s". */
+ * g get, p put, d delete, s scan, z scan downwards, w sweep, x walk, r prune; "ga pb s". */
 static inline void
 torct_add(struct torct_world *world, unsigned fiber, enum torct_mode mode, const char *text)
 {
-    static const char letters[] = "gpdszwx";
+    static const char letters[] = "gpdszwxr";
     struct torct_script *script = &world->scripts[fiber];
     struct torct_plan *plan = &script->plans[script->count++];
 

@@ -579,3 +579,20 @@ Test(read_set_blame, names_nothing_if_nothing_changed)
     torci_epoch_exit(guard);
     cr_expect_eq(torc_conflict_key().size, 0u);
 }
+
+Test(read_set_blame, aborts_nobody_whatever_our_rank)
+{
+    struct torci_epoch_guard guard;
+
+    read_key("d", "2");
+    other_installs("d", TORC_SERIALIZABLE);
+    torct_commit_decide(&other);
+    describe(torct_commit_validate(&other));
+    descriptor.attempts = other.descriptor->attempts + 1;
+    guard = torci_epoch_enter();
+    torci_read_set_blame(&descriptor);
+    torci_epoch_exit(guard);
+    cr_expect_eq(torct_commit_state(&other), TORCI_VALIDATING);
+    cr_expect(torct_slice_is(torc_conflict_key(), "d"));
+    cr_expect(torct_commit_finish(&other));
+}

@@ -34,13 +34,15 @@ setup(void *context)
     torci_init(&world.stamps[0], NOT_STAMPED + 2);
     world.payload[0] = 1;
     (void)torci_clock_write_stamp(&world.store.clock);
+    if (torci_fiber_random() % 2 == 0)
+        (void)torci_clock_read_stamp(&world.store.clock);
     for (unsigned f = 0; f < FIBERS; f++) {
         world.published[f] = torci_fiber_random() % 2 == 0;
         if (world.published[f])
             torci_slot_publish(&world.txns[f].slot, &world.store);
         for (unsigned i = 0; i < ACTIONS; i++)
             world.actions[f][i] = f == 0                              ? WRITE
-                                  : f == 2 && torci_fiber_random() % 2 ? COLLECT
+                                  : f == 2 && torci_fiber_random() % 4 ? COLLECT
                                                                       : READ;
     }
 }
