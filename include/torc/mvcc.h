@@ -237,7 +237,7 @@ struct torc_mvcc_stats {
     uint64_t versions_created;
     uint64_t versions_freed;       /* created - freed = versions in memory. */
     uint64_t commits;
-    uint64_t conflicts;
+    uint64_t conflicts;            /* Writes and commits refused by TORC_CONFLICT. */
     uint64_t aborts;               /* By the user. */
     uint64_t wounds;               /* Transactions aborted by another one's commit. */
     uint64_t open_transactions;

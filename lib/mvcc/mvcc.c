@@ -369,13 +369,13 @@ visit_pinned(void *context, struct torci_epoch_guard guard, struct torci_record 
     }
 }
 
-/* The exact snapshot announced in a slot, or 0. */
+/* The snapshot announced in a slot, or 0. One that is just being taken counts as the least it can become. */
 static uint64_t
 announced_snapshot(const struct torci_slot *slot)
 {
-    uint64_t announced = torci_load(&slot->announced, memory_order_seq_cst); /* snapshot.h A1 */
+    uint64_t stamp = torci_load(&slot->announced, memory_order_seq_cst) >> 1; /* snapshot.h A1 */
 
-    return announced >> 1;
+    return stamp + stamp % 2;
 }
 
 enum torc_status

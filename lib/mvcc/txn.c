@@ -320,6 +320,20 @@ struct finding {
     bool exists;                      /* There is some record: a new one will hardly be needed. */
 };
 
+/* Commit could only fail: say so now. It counts as an attempt, whose loss raises the rank of this thread's next one. */
+static enum torc_status
+lost_already(struct torc_txn *txn, struct torc_slice key)
+{
+    struct torci_shard *shard = torci_shard_own(txn->store);
+
+    if (shard != NULL) {
+        torci_count(&shard->counters.conflicts, 1);
+        shard->lost_attempts++;
+    }
+    torci_conflict_note(key);
+    return torci_fail(TORC_CONFLICT, "another transaction wrote the key first");
+}
+
 /* Look a key up for writing: conflict at once if its newest commit is past the snapshot. */
 static enum torc_status
 find_for_write(struct torc_txn *txn, struct torc_slice key, struct finding *finding)
@@ -337,8 +351,7 @@ find_for_write(struct torc_txn *txn, struct torc_slice key, struct finding *find
         finding->exists = true;
         newest = torci_record_newest(record, clock);
         if (newest != NULL && torci_version_verdict(newest, clock).stamp > txn->slot.snapshot) {
-            torci_conflict_note(key);
-            status = torci_fail(TORC_CONFLICT, "another transaction wrote the key first");
+            status = lost_already(txn, key);
         } else {
             finding->version = torci_record_visible(record, txn->slot.snapshot, clock);
             if (torci_version_live(finding->version))
@@ -670,6 +683,19 @@ commit_settle(struct commit *commit)
     shard->lost_attempts = 0;
 }
 
+/* Whether another transaction's write stands, or is about to, where ours was: not if ours was merely pruned away. */
+static bool
+went_over(struct commit *commit, const struct torci_write *write)
+{
+    struct torci_version *head = torci_load(&write->record->head, memory_order_seq_cst); /* version.h A1 */
+    struct torci_verdict verdict;
+
+    if (head == NULL || head == torci_frozen())
+        return false;
+    verdict = torci_version_verdict(head, &commit->txn->store->clock);
+    return verdict.fate != TORCI_FATE_COMMITTED || verdict.stamp > commit->rank.snapshot;
+}
+
 /* Step 4, aborted: `status` tells why. */
 static void
 commit_undo(struct commit *commit, enum torc_status status)
@@ -681,8 +707,9 @@ commit_undo(struct commit *commit, enum torc_status status)
     if (commit->descriptor != NULL)
         (void)torci_descriptor_wound(commit->descriptor); /* If we gave up ourselves, nobody may commit it any more. */
     for (struct torci_write *write = torci_write_set_first(writes); write != NULL; write = torci_write_next(write)) {
-        if (write->installed && !torci_uninstall(&commit->install, write) && !blamed && status == TORC_CONFLICT) {
-            torci_conflict_note(write->key); /* Somebody went over it: that is who went first. */
+        if (write->installed && !torci_uninstall(&commit->install, write) && !blamed && status == TORC_CONFLICT &&
+            went_over(commit, write)) {
+            torci_conflict_note(write->key); /* That is who went first. */
             blamed = true;
         }
     }
