@@ -119,7 +119,8 @@ torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, 
  * Progress   Lock-free. Never waits for a writer; an extra step is paid for by a commit that succeeded.
  * Ordering   Sees every commit that returned before torc_txn_begin(), none that began after, and txn's own writes.
  * Ownership  `*value` is borrowed from the store and valid until txn ends; a value that txn itself wrote, until
- *            txn writes that key again or ends.
+ *            txn writes that key again or ends. While some transaction borrows a stored value, every transaction that
+ *            sees the same version gets the same address: equal addresses mean that nobody wrote the key.
  * Errors     TORC_NOT_FOUND  no visible value; `*value` is empty.
  *            TORC_INVALID, TORC_TOO_LARGE (key), TORC_FINISHED, TORC_NO_MEMORY (serializable: the read could not
  *            be noted; the read did not happen). `*value` is empty after each.
@@ -131,6 +132,7 @@ torc_txn_get(struct torc_txn *txn, struct torc_slice key, struct torc_slice *val
 /* As torc_txn_get(), and treat the key as written with the value it has (or as deleted, if it has none): at commit,
  * another transaction that wrote it or also read it for update since then is a conflict. The cure for write skew.
  *
+ * Ownership  As torc_txn_get(). The key counts as txn's own write from here on, for later reads too.
  * Errors     As torc_txn_get() and torc_txn_put(). TORC_NOT_FOUND marks the absent key as well. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_get_for_update(struct torc_txn *txn, struct torc_slice key, struct torc_slice *value);
@@ -175,7 +177,8 @@ TORC_API uint64_t torc_txn_snapshot(const struct torc_txn *txn);
 /* The stamp of the calling thread's last successful commit, put or delete, of any store; 0 if it wrote nothing. */
 TORC_API uint64_t torc_last_commit(void);
 
-/* The key over which the calling thread's last TORC_CONFLICT arose (its first 256 bytes), or an empty slice.
+/* The key over which the calling thread's last TORC_CONFLICT arose (its first 256 bytes). Empty if it cannot be told: a
+ * transaction of higher rank went first and has left no trace yet.
  *
  * Ownership  Borrowed; overwritten by the next conflict of this thread. */
 TORC_API struct torc_slice torc_conflict_key(void);

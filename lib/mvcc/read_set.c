@@ -164,6 +164,17 @@ seen_at_stamp(struct validation *validation, struct torci_record *record, struct
     return true;
 }
 
+/* Nothing, or a tombstone that our snapshot saw already. A younger one may hide a put of an older stamp that our place
+ * in the order would have to show: its deleter may share our stamp and stand after us. */
+static bool
+still_absent(const struct validation *validation, struct torci_version *seen)
+{
+    if (torci_version_live(seen))
+        return false;
+    return seen == NULL || torci_version_verdict(seen, &validation->descriptor->store->clock).stamp
+                               <= validation->descriptor->snapshot;
+}
+
 static bool
 read_valid(struct validation *validation, struct torci_epoch_guard guard, const struct torci_read *read)
 {
@@ -175,7 +186,7 @@ read_valid(struct validation *validation, struct torci_epoch_guard guard, const 
     validation->spoiled = record != NULL ? torci_record_key(record) : read->key;
     if (record != NULL && !seen_at_stamp(validation, record, &seen))
         return false;
-    return read->record != NULL ? seen == read->version : !torci_version_live(seen);
+    return read->record != NULL ? seen == read->version : still_absent(validation, seen);
 }
 
 /* Whether `key` lies past the part of the range that has been seen. */
@@ -217,8 +228,11 @@ batch_valid(struct validation *validation, const struct torci_range *range, cons
         }
         if (!seen_at_stamp(validation, record, &seen))
             return false;
-        if (!torci_version_live(seen))
+        if (!torci_version_live(seen)) {
+            if (!still_absent(validation, seen))
+                return false;
             continue;
+        }
         if (*item == NULL || (*item)->version != seen) {
             if (*item != NULL && !range_before(range, record, (*item)->record))
                 validation->spoiled = torci_record_key((*item)->record); /* It should have come first. */

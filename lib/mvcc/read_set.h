@@ -6,7 +6,8 @@
  *       commits are serialized in the order of their stamps, those of one stamp in the order in which they validated,
  *       and read-only transactions where their snapshots stand: none of these needs validation.
  *   I2  Absence is validated by looking the key up again, a range by walking it again and comparing exactly the
- *       versions seen: no phantom passes, and no change that does not matter refuses.
+ *       versions seen: no phantom passes. A tombstone younger than the snapshot refuses too, although the key is absent
+ *       again: it may share our stamp and stand after us in the order, and hide a put that stands before us.
  *   I3  A version owned by another transaction, met while validating at t:
  *         INSTALLING        ignored: it will validate after this moment, see our writes, and its stamp is >= t
  *         DECIDING          decided or given a stamp first: its owner may hold one that is older than t

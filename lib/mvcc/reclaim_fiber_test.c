@@ -55,7 +55,7 @@ gets_among_pruning(struct torct_world *world)
 
 Test(reclaim_schedules, a_key_that_is_always_there_is_always_found_and_never_goes_back)
 {
-    check(gets_among_pruning, A | B, 100000);
+    check(gets_among_pruning, A | B, 200000);
 }
 
 static void

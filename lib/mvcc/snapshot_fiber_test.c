@@ -160,7 +160,7 @@ all_goes_at_the_end(void *context)
 Test(snapshot_schedules, what_a_snapshot_sees_is_never_judged_dead)
 {
     struct torci_run run = {.fibers = FIBERS, .setup = setup, .body = act, .check = all_goes_at_the_end,
-                            .seed = torct_seed(), .schedules = torct_schedules(200000)};
+                            .seed = torct_seed(), .schedules = torct_schedules(300000)};
     struct torci_run_result result = torci_fiber_run(&run);
 
     cr_log_info("%llu schedules, up to %llu steps", (unsigned long long)result.schedules,

@@ -153,6 +153,7 @@ torci_record_newest(struct torci_record *record, struct torci_clock *clock)
 {
     struct torci_version *version = torci_load(&record->head, memory_order_seq_cst); /* A1 */
     struct torci_version *older;
+    struct torci_verdict verdict;
 
     if (version == NULL || version == torci_frozen())
         return NULL;
@@ -161,8 +162,12 @@ torci_record_newest(struct torci_record *record, struct torci_clock *clock)
      * had changed the link at the first. */
     older = torci_load(&version->older, memory_order_acquire); /* A4. By I1 committed. */
     torci_race_window();
-    if (torci_version_verdict(version, clock).fate == TORCI_FATE_COMMITTED)
+    verdict = torci_version_verdict(version, clock);
+    if (verdict.fate == TORCI_FATE_COMMITTED)
         return version;
-    /* What is still being validated has not committed yet: reading below it is reading before it. */
+    /* Its stamp may lie below a snapshot that is open already: who reads below it now would contradict that one. */
+    if (verdict.fate == TORCI_FATE_VALIDATING &&
+        torci_state_of(torci_descriptor_decide(verdict.owner, clock)) == TORCI_COMMITTED)
+        return version;
     return older;
 }

@@ -122,3 +122,20 @@ Test(version_schedules, fresh_keys_come_to_gets_and_scans_at_once)
     check(fresh_keys, 0, 20000);
     check(fresh_keys, ALL & ~(unsigned)B, 10000);
 }
+
+/* The commit finds the clock in a writing phase, so that it moves on no word but its own state: who takes a snapshot
+ * next must see that one, however late the rest. */
+static void
+a_stamp_in_hand(struct torct_world *world)
+{
+    torct_add(world, 0, TORCT_SNAPSHOT, "pa pb");
+    world->early[0] = 2;
+    torct_add(world, TORCT_FIBERS, TORCT_SINGLE, "pc");
+    torct_add(world, 1, TORCT_READ_ONLY, "ga gb");
+    torct_add(world, 2, TORCT_READ_ONLY, "gb ga");
+}
+
+Test(version_schedules, a_stamp_in_hand_is_not_skipped)
+{
+    check(a_stamp_in_hand, A | B, 100000);
+}
