@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* include/torc/base.h: what every chapter of torc shares: status codes, slices, the allocator hook.
  *
- * Nothing here keeps state between calls except two strings of the calling thread (torc_detail() and what is
- * built on it). All functions may be called by any number of threads at once. */
+ * No global state: what is kept between calls belongs to the calling thread (torc_detail(), and in torc/mvcc.h
+ * torc_conflict_key() and torc_last_commit()). All functions may be called by any number of threads at once. */
 #ifndef TORC_BASE_H
 #define TORC_BASE_H
 
@@ -23,8 +23,9 @@ extern "C" {
 #define TORC_MUST_CHECK
 #endif
 
-/* Every status: name, value's message. Outcomes are part of normal use; faults say that something is wrong.
- * The order is part of the ABI: new ones are added at the end of their group's number range. */
+/* Every status: name, value, message. Outcomes are part of normal use; faults say that something is wrong.
+ * The values are part of the ABI: new ones are added at the end of their group's range. EXPIRED, IO, CORRUPT,
+ * UNSUPPORTED and INDETERMINATE are reserved for chapters to come: no function of torc/mvcc.h returns them. */
 #define TORC_STATUS_OUTCOMES(X)                                                                     \
     X(NOT_FOUND, 1, "no such key")                                                                  \
     X(CONFLICT, 2, "another transaction committed first")                                           \
@@ -64,7 +65,8 @@ TORC_API bool torc_status_retryable(enum torc_status status);
 /* Whether the work may have taken effect although an error came back: TORC_INDETERMINATE only. */
 TORC_API bool torc_status_maybe_committed(enum torc_status status);
 
-/* What the calling thread's last failed call had to say beyond its status: one line, "" if nothing.
+/* What the calling thread's last failed call had to say beyond its status: one line, "" if nothing has failed yet.
+ * TORC_NOT_FOUND, TORC_EXISTS and TORC_END are answers rather than failures: they leave the line as it was.
  *
  * Ownership  Borrowed; overwritten by the next call into torc that fails on this thread. */
 TORC_API const char *torc_detail(void);
@@ -95,7 +97,8 @@ torc_slice_from_string(const char *string)
  *
  * allocate  returns memory aligned to 16 bytes, or NULL when there is none (reported as TORC_NO_MEMORY).
  * release   gets the same size that was asked for; `memory` is never NULL.
- * Threads   Both are called by any thread that uses the object and by the reclaiming thread, at once. */
+ * Threads   Both are called by all threads that use the object, at once, and only inside of calls on it. What one
+ *           thread took may be released by another. Neither may call into torc. */
 struct torc_allocator {
     void *(*allocate)(void *context, size_t size);
     void (*release)(void *context, void *memory, size_t size);

@@ -4,11 +4,13 @@
  *   indexes    | 1 1 1 0 1 0 ... |   one bit per index; a set bit is owned by a living thread or an adopter
  *
  * Registration   A thread takes the lowest free index, registers with liburcu, and leaves a destructor for its exit.
- *                The reclaiming thread is registered by liburcu itself: it takes an index only.
+ *                The reclaiming thread is registered by liburcu itself: it takes an index only, and one of its own,
+ *                0: it never goes away, so what another thread left behind at its index would never be looked after.
  * Invariants     I1  a set bit has one owner
  *                I2  index_bound > every index whose bit is or was set, from before the index's first use
  * Ordering       R1 leave_index(), fetch_and of the bit's word -> A1 take_index() and torci_thread_adopt(), fetch_or:
  *                   all that the index's last owner wrote
+ *                R3 unregister(), store of `reclaimer_present` -> A3 take_own_index(), exchange: as R1
  *                R2 raise_bound(), CAS, seq_cst -> A2 torci_thread_index_bound(): in one order with whatever the new
  *                   owner and the caller do next by seq_cst, so a caller that misses the index is missed by its owner
  * Progress       Registration is lock-free but for liburcu's (short) registry lock; sections, retire and adoption are
@@ -31,6 +33,7 @@
 #include "base/epoch.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,8 +43,9 @@
 
 enum { INDEXES_PER_WORD = 64, INDEX_WORDS = TORCI_THREADS_MAX / INDEXES_PER_WORD };
 
-static _Atomic(uint64_t) index_words[INDEX_WORDS];
-static _Atomic(uint32_t) index_bound;
+static _Atomic(uint64_t) index_words[INDEX_WORDS] = {1};    /* Index 0 is nobody's to take: */
+static _Atomic(uint32_t) index_bound = 1;
+static _Atomic(uint32_t) reclaimer_present;                 /* it is the reclaiming thread's. */
 
 _Thread_local struct torci_thread torci_this_thread;
 
@@ -50,6 +54,7 @@ static _Thread_local bool registered_as_reader;
 static _Thread_local bool reclaiming;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_once_t once_reclaimer = PTHREAD_ONCE_INIT;
 static pthread_key_t exit_key;          /* Immutable after `once`. */
 
 /* The private words of struct torci_retired, seen as what they hold: hence may_alias. */
@@ -230,6 +235,15 @@ take_index(void)
     give_up("too many threads");
 }
 
+/* An embedder may have told liburcu to use several reclaiming threads: the others are as any thread. */
+static uint32_t
+take_own_index(void)
+{
+    if (reclaiming && torci_exchange(&reclaimer_present, 1, memory_order_acq_rel) == 0)     /* A3 */
+        return 0;
+    return take_index();
+}
+
 uint32_t
 torci_thread_index_bound(void)
 {
@@ -269,7 +283,10 @@ unregister(void *argument)
     if (registered_as_reader)
         urcu_memb_unregister_thread();
     registered_as_reader = false;
-    leave_index(self->index);
+    if (self->index == 0)
+        torci_store(&reclaimer_present, 0, memory_order_release);                           /* R3 */
+    else
+        leave_index(self->index);
 }
 
 static void
@@ -298,7 +315,7 @@ torci_thread_register(void)
     if (pthread_setspecific(exit_key, self) != 0)
         give_up("no memory to register a thread");
 
-    self->index = take_index();
+    self->index = take_own_index();
     if (self->random == 0)
         self->random = (self->index + UINT64_C(1)) * UINT64_C(0x9e3779b97f4a7c15);
     if (!reclaiming) {
@@ -352,6 +369,19 @@ grace_period_ended(struct rcu_head *head)
     note_freed();
 }
 
+/* Start liburcu's reclaiming thread, which inherits this thread's signal mask: the embedder's signals are not for it. */
+static void
+prepare_reclaimer(void)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    if (pthread_sigmask(SIG_BLOCK, &all, &before) != 0)
+        give_up("signals cannot be blocked");
+    (void)urcu_memb_get_default_call_rcu_data();
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void
 torci_epoch_retire(struct torci_retired *retired, void (*free_fn)(struct torci_retired *retired))
 {
@@ -360,6 +390,8 @@ torci_epoch_retire(struct torci_retired *retired, void (*free_fn)(struct torci_r
     torc_assert(retired != NULL && free_fn != NULL);
 
     (void)torci_self();     /* liburcu asks that callers of call_rcu be registered. */
+    if (pthread_once(&once_reclaimer, prepare_reclaimer) != 0)
+        give_up("pthread_once failed");
     retirement->free_fn = free_fn;
     note_retire(retirement);
     urcu_memb_call_rcu(&retirement->head, grace_period_ended);

@@ -3,20 +3,26 @@
  *
  *     spare --> bag --> bag            empty bags: room that was reserved
  *     open ---> bag [o o o . . .]      takes the adds
- *                 | full, or flush: torci_epoch_retire()
+ *                 | full, settle of one with many bytes, or flush: torci_epoch_retire()
  *                 v
  *               epoch: `pending` bags
  *                 | grace period, on the reclaiming thread: bag_ready()
+ *                 |                    many bytes: freed there and then
  *                 v
- *     ready --> bag --> bag            the owner takes the whole list and frees what is in it
+ *     ready --> bag --> bag            the owner takes the whole list and frees what is in it; so does, with the
+ *                                      exception of the bags themselves, who wants to relieve an idle owner
+ *
+ * An owner that goes idle holds back one open bag, of less than BAG_BYTES_MAX if it settled, and what came home since.
  *
  * Invariants   I1  room = free entries of `open` + entries of all spares; an add takes exactly one
  *              I2  a bag is in one of: spare, open, epoch, ready, owner's hands; its contents change in open only
- *              I3  pending = bags in epoch or ready
- * Ordering     R1 bag_ready(), CAS of `ready` -> A1 torci_limbo_drain(), exchange: the bag's `next`, and that every
- *                 section that could see its objects has ended
+ *              I3  pending - bags_relieved = bags in epoch, ready, or in the hands of who relieves
+ *              I4  bytes - bytes_relieved = bytes of all objects added and not yet freed
+ * Ordering     R1 bag_ready(), CAS of `ready` -> A1 take_ready(), exchange: the bag's `next`, and that every section
+ *                 that could see its objects has ended
+ *              R2 relieve(), fetch_add of `bags_relieved` -> A2 torci_limbo_destroy(): that who relieves is done
  *              The epoch passes the bag from the owner to the reclaiming thread.
- * Progress     Add, flush and drain are wait-free in the number of objects; reserve allocates. bag_ready() is
+ * Progress     Add, settle, flush, drain and relieve are wait-free in the number of objects; reserve allocates. bag_ready() is
  *              lock-free: its CAS is retried only when the owner emptied the list or another bag came in. Nobody takes
  *              single bags from the list, so a head seen again is no danger (no ABA).
  * Reclamation  Emptied bags become spares, a few at most; the rest goes back to the heap. The limbo itself must outlive
@@ -28,7 +34,11 @@
 
 #if defined(TORC_TINY)
 enum { BAG_ENTRIES_MAX = 4, SPARES_KEPT_MAX = 2 };
+/* The least object is "many bytes" now and then. */
+enum { BAG_BYTES_MAX = 256 };
 #else
+/* What one idle owner may hold back, and what is not worth a way home. */
+enum { BAG_BYTES_MAX = 64 * 1024 };
 /* A bag of 1 KiB: large enough that the grace period's cost per object vanishes, small enough that an idle owner's
  * open bag pins little. */
 enum { BAG_ENTRIES_MAX = 61, SPARES_KEPT_MAX = 4 };
@@ -50,6 +60,7 @@ struct bag {
     struct bag *next;                   /* Of the list the bag is in; immutable after R1. */
     uint32_t count;
     uint32_t capacity;                  /* Immutable. */
+    uint64_t bytes;                     /* Of the objects in it. */
     struct entry entries[];
 };
 
@@ -65,6 +76,8 @@ struct torci_limbo {
     uint32_t bags_created;
     _Atomic(uint64_t) bytes;            /* Written by the owner. */
     _Alignas(TORCI_CACHE_LINE) _Atomic(struct bag *) ready;
+    _Atomic(uint64_t) bytes_relieved;   /* Freed by others than the owner, who only add. */
+    _Atomic(uint64_t) bags_relieved;
 };
 
 static size_t
@@ -89,6 +102,7 @@ static void
 put_spare(struct torci_limbo *limbo, struct bag *bag)
 {
     bag->count = 0;
+    bag->bytes = 0;
     bag->next = limbo->spare;
     limbo->spare = bag;
     limbo->spares++;
@@ -124,14 +138,45 @@ change_bytes(struct torci_limbo *limbo, uint64_t difference)
     torci_store(&limbo->bytes, bytes + difference, memory_order_relaxed);
 }
 
+/* Free the objects of a bag that no list holds. free_fn may add to its limbo: nothing here is in between. */
+static void
+free_objects(struct torci_limbo *limbo, const struct bag *bag)
+{
+    torc_assert(bag->count > 0 && bag->count <= bag->capacity);
+
+    for (uint32_t i = 0; i < bag->count; i++) {
+        const struct entry *entry = &bag->entries[i];
+
+        limbo->free_fn(limbo->context, entry->object, (size_t)(entry->kind_and_size & ENTRY_SIZE_MAX),
+                       (unsigned)(entry->kind_and_size >> KIND_SHIFT));
+    }
+}
+
+/* Empty a bag in the owner's stead, and give it back too. */
+static void
+relieve(struct torci_limbo *limbo, struct bag *bag)
+{
+    uint64_t bytes = bag->bytes;
+
+    free_objects(limbo, bag);
+    destroy_bag(limbo, bag);
+    torci_fetch_add(&limbo->bytes_relieved, bytes, memory_order_relaxed);   /* Relaxed: a gauge. */
+    torci_fetch_add(&limbo->bags_relieved, 1, memory_order_release);        /* R2 */
+}
+
 /* The epoch's callback, on the reclaiming thread. Linearized at R1. */
 static void
 bag_ready(struct torci_retired *retired)
 {
     struct bag *bag = (struct bag *)retired;
     struct torci_limbo *limbo = bag->limbo;
-    struct bag *head = torci_load(&limbo->ready, memory_order_relaxed);     /* Never dereferenced; R1 decides. */
+    struct bag *head;
 
+    if (bag->bytes >= BAG_BYTES_MAX) {
+        relieve(limbo, bag);
+        return;
+    }
+    head = torci_load(&limbo->ready, memory_order_relaxed);     /* Never dereferenced; R1 decides. */
     do {
         bag->next = head;
         torci_race_window();
@@ -154,24 +199,14 @@ hand_over(struct torci_limbo *limbo)
     torci_epoch_retire(&bag->retired, bag_ready);
 }
 
-/* Free the objects of a bag that no list holds. free_fn may add to this limbo: nothing here is in between. */
-static size_t
-empty_bag(struct torci_limbo *limbo, struct bag *bag)
+/* All ready bags; they are the caller's. NULL: none. */
+static struct bag *
+take_ready(struct torci_limbo *limbo)
 {
-    uint32_t count = bag->count;
-    uint64_t bytes = 0;
-
-    torc_assert(count > 0 && count <= bag->capacity);
-
-    for (uint32_t i = 0; i < count; i++) {
-        struct entry *entry = &bag->entries[i];
-        uint64_t size = entry->kind_and_size & ENTRY_SIZE_MAX;
-
-        bytes += size;
-        limbo->free_fn(limbo->context, entry->object, (size_t)size, (unsigned)(entry->kind_and_size >> KIND_SHIFT));
-    }
-    change_bytes(limbo, -bytes);
-    return count;
+    /* Relaxed: the exchange decides; this spares the shared line's ownership when there is nothing. */
+    if (torci_load(&limbo->ready, memory_order_relaxed) == NULL)
+        return NULL;
+    return torci_exchange(&limbo->ready, NULL, memory_order_acquire);       /* A1 */
 }
 
 struct torci_limbo *
@@ -188,6 +223,8 @@ torci_limbo_create(struct torci_heap *heap, torci_limbo_free_fn *free_fn, void *
     limbo->context = context;
     torci_init(&limbo->bytes, 0);
     torci_init(&limbo->ready, NULL);
+    torci_init(&limbo->bytes_relieved, 0);
+    torci_init(&limbo->bags_relieved, 0);
     return limbo;
 }
 
@@ -198,10 +235,12 @@ torci_limbo_destroy(struct torci_limbo *limbo)
         return;
 
     torci_limbo_drain(limbo);
-    torc_assert(limbo->pending == 0);   /* Else: no barrier since the last add, or a free_fn added. */
+    /* A2. Else: no barrier since the last add, or a free_fn added. */
+    torc_assert(limbo->pending == torci_load(&limbo->bags_relieved, memory_order_acquire));
 
     if (limbo->open != NULL) {
-        empty_bag(limbo, limbo->open);
+        free_objects(limbo, limbo->open);
+        change_bytes(limbo, -limbo->open->bytes);
         destroy_bag(limbo, limbo->open);
     }
     while (limbo->spare != NULL) {
@@ -210,7 +249,7 @@ torci_limbo_destroy(struct torci_limbo *limbo)
         limbo->spare = bag->next;
         destroy_bag(limbo, bag);
     }
-    torc_assert(torci_load(&limbo->bytes, memory_order_relaxed) == 0);      /* Owner: no other writer. */
+    torc_assert(torci_limbo_bytes(limbo) == 0);
     torci_free_line(limbo->heap, limbo, sizeof(*limbo));
 }
 
@@ -245,6 +284,7 @@ torci_limbo_add(struct torci_limbo *limbo, void *object, size_t size, unsigned k
     struct bag *bag = limbo->open;
 
     bag->entries[bag->count++] = (struct entry){object, (uint64_t)kind << KIND_SHIFT | size};
+    bag->bytes += size;
     limbo->room--;
     change_bytes(limbo, size);
     if (bag->count == bag->capacity)
@@ -258,23 +298,27 @@ torci_limbo_flush(struct torci_limbo *limbo)
         hand_over(limbo);
 }
 
+void
+torci_limbo_settle(struct torci_limbo *limbo)
+{
+    if (limbo->open != NULL && limbo->open->bytes >= BAG_BYTES_MAX)
+        hand_over(limbo);
+}
+
 size_t
 torci_limbo_drain(struct torci_limbo *limbo)
 {
+    struct bag *bag = take_ready(limbo);
     size_t freed = 0;
-
-    /* Relaxed: the exchange below decides; this spares the shared line's ownership when there is nothing. */
-    if (torci_load(&limbo->ready, memory_order_relaxed) == NULL)
-        return 0;
-
-    struct bag *bag = torci_exchange(&limbo->ready, NULL, memory_order_acquire);    /* A1 */
 
     while (bag != NULL) {
         struct bag *next = bag->next;
 
         torc_assert(bag->limbo == limbo && limbo->pending > 0);     /* I3 */
         limbo->pending--;
-        freed += empty_bag(limbo, bag);
+        freed += bag->count;
+        free_objects(limbo, bag);
+        change_bytes(limbo, -bag->bytes);
         if (limbo->spares < SPARES_KEPT_MAX)
             put_spare(limbo, bag);
         else
@@ -284,8 +328,28 @@ torci_limbo_drain(struct torci_limbo *limbo)
     return freed;
 }
 
+size_t
+torci_limbo_relieve(struct torci_limbo *limbo)
+{
+    struct bag *bag = take_ready(limbo);
+    size_t freed = 0;
+
+    while (bag != NULL) {
+        struct bag *next = bag->next;
+
+        freed += bag->count;
+        relieve(limbo, bag);
+        bag = next;
+    }
+    return freed;
+}
+
 uint64_t
 torci_limbo_bytes(const struct torci_limbo *limbo)
 {
-    return torci_load(&limbo->bytes, memory_order_relaxed);     /* A gauge. */
+    /* Relaxed: gauges. What others freed first, so that the difference is never negative to the owner. */
+    uint64_t relieved = torci_load(&limbo->bytes_relieved, memory_order_relaxed);
+    uint64_t bytes = torci_load(&limbo->bytes, memory_order_relaxed);
+
+    return bytes > relieved ? bytes - relieved : 0;
 }

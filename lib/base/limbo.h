@@ -19,7 +19,8 @@
 
 struct torci_limbo;
 
-/* Called by the owner (or by torci_limbo_destroy()'s caller) for each object after its grace period. */
+/* Called for each object after its grace period: by the owner, by the caller of torci_limbo_relieve() or of
+ * torci_limbo_destroy(), or by the reclaiming thread. Several may be at it at once, each with objects of its own. */
 typedef void torci_limbo_free_fn(void *context, void *object, size_t size, unsigned kind);
 
 /* NULL: no memory. Bags are allocated from `heap`. */
@@ -43,8 +44,15 @@ void torci_limbo_add(struct torci_limbo *limbo, void *object, size_t size, unsig
 /* Hand the open bag to the epoch although it is not full; its room is lost, so reserve afterwards. Nothing if empty. */
 void torci_limbo_flush(struct torci_limbo *limbo);
 
+/* Hand the open bag to the epoch if it holds many bytes. Call it when an operation is over and no room is reserved any
+ * more: it loses the rest of the bag's room, as flush does. */
+void torci_limbo_settle(struct torci_limbo *limbo);
+
 /* Free what is ready; returns the number of objects freed. */
 size_t torci_limbo_drain(struct torci_limbo *limbo);
+
+/* The same by any thread, while the owner may be at work: what an idle owner left lying. Lock-free. */
+size_t torci_limbo_relieve(struct torci_limbo *limbo);
 
 /* Bytes retired and not yet freed. Any thread; approximate while the owner runs. */
 uint64_t torci_limbo_bytes(const struct torci_limbo *limbo);

@@ -33,10 +33,19 @@ enum {
     TORCT_STEPS = 6,        /* Of one transaction. */
     TORCT_PLANS = 6,        /* Of one fiber. */
     TORCT_LOG = 24,         /* Entries of one fiber. */
-    TORCT_SERIAL_MAX = 16,  /* Transactions whose order is searched. */
+    TORCT_SERIAL_MAX = 31,  /* Transactions whose order is searched. */
 };
 
-enum torct_step_kind { TORCT_GET, TORCT_PUT, TORCT_DELETE, TORCT_SCAN, TORCT_SCAN_DOWN, TORCT_SWEEP, TORCT_WALK, TORCT_PRUNE };
+enum torct_step_kind {
+    TORCT_GET,
+    TORCT_PUT,
+    TORCT_DELETE,
+    TORCT_SCAN,
+    TORCT_SCAN_DOWN,
+    TORCT_SWEEP,
+    TORCT_WALK,
+    TORCT_PRUNE
+};
 
 struct torct_step {
     enum torct_step_kind kind;
@@ -109,7 +118,7 @@ struct torct_world {
     uint64_t failing_seed;
 };
 
-/* ---- Hidden from the explorer: the order of real time, which the axioms are about ------------------------------ */
+/* ---- Hidden from the explorer: the order of real time, which the axioms are about -------------------------------- */
 
 static uint64_t torct_ticks;
 
@@ -133,7 +142,7 @@ torct_schedules(uint64_t base)
     return percent == NULL ? base : base * strtoull(percent, NULL, 10) / 100 + 1;
 }
 
-/* ---- Values ----------------------------------------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
 
 /* A value checks itself, so that freed memory cannot pass for one. */
 struct torct_value {
@@ -189,7 +198,7 @@ torct_own(const struct torct_entry *entry, unsigned key)
     return NULL;
 }
 
-/* ---- Playing a script ------------------------------------------------------------------------------------------- */
+/* ---- Playing a script -------------------------------------------------------------------------------------------- */
 
 static inline struct torct_entry *
 torct_entry_next(struct torct_log *log, enum torct_mode mode)
@@ -261,8 +270,8 @@ torct_scan(struct torc_txn *txn, struct torct_entry *entry, struct torct_borrowe
 
 /* One step inside a transaction; false: it is lost already. */
 static inline bool
-torct_step(struct torc_txn *txn, struct torct_entry *entry, struct torct_borrowed *borrowed, const struct torct_step *step,
-           uint64_t name)
+torct_step(struct torc_txn *txn, struct torct_entry *entry, struct torct_borrowed *borrowed,
+           const struct torct_step *step, uint64_t name)
 {
     struct torct_value value = {name, ~name};
     struct torc_slice slice;
@@ -471,7 +480,7 @@ torct_play(void *context, unsigned number)
     }
 }
 
-/* ---- The axioms --------------------------------------------------------------------------------------------------- */
+/* ---- The axioms -------------------------------------------------------------------------------------------------- */
 
 /* All entries of a schedule, with the stamp that is tried for the one that froze in its commit. */
 struct torct_history {
@@ -540,7 +549,8 @@ torct_stamp_of(const struct torct_history *history, unsigned key, uint64_t value
         const struct torct_entry *entry = history->entries[i];
         const struct torct_access *write = torct_own(entry, key);
 
-        if (torct_happened(entry) && write != NULL && write->value == value && entry->stamp >= least && entry->stamp < best)
+        if (torct_happened(entry) && write != NULL && write->value == value && entry->stamp >= least &&
+            entry->stamp < best)
             best = entry->stamp;
     }
     return best;
@@ -548,7 +558,8 @@ torct_stamp_of(const struct torct_history *history, unsigned key, uint64_t value
 
 /* A4 for one single read. Stamps below which it must not read: of what ended before it began. */
 static inline const char *
-torct_single_read(const struct torct_history *history, const struct torct_entry *reader, const struct torct_access *read)
+torct_single_read(const struct torct_history *history, const struct torct_entry *reader,
+                  const struct torct_access *read)
 {
     uint64_t least = 0;
     uint64_t stamp;
@@ -572,7 +583,8 @@ torct_single_read(const struct torct_history *history, const struct torct_entry 
     }
     stamp = torct_stamp_of(history, read->key, read->value, least);
     if (stamp == UINT64_MAX)
-        return read->value == 0 ? "A4: a key that is there was not found" : "A4: a read of what was not committed, or went back";
+        return read->value == 0 ? "A4: a key that is there was not found"
+                                : "A4: a read of what was not committed, or went back";
     for (unsigned i = 0; i < history->count; i++) {
         const struct torct_entry *entry = history->entries[i];
 
@@ -582,7 +594,7 @@ torct_single_read(const struct torct_history *history, const struct torct_entry 
     return NULL;
 }
 
-/* ---- A5 ---- */
+/* ---- A5 ---------------------------------------------------------------------------------------------------------- */
 
 struct torct_serial {
     unsigned count;
@@ -613,7 +625,7 @@ torct_serial_from(const struct torct_serial *serial, uint32_t done, const uint64
     return false;
 }
 
-/* Whether one order explains all. Single reads and deletes that found nothing are not among them: A4 is theirs. */
+/* Whether one order explains all, single calls included. */
 static inline bool
 torct_serializable(const struct torct_history *history)
 {
@@ -623,7 +635,7 @@ torct_serializable(const struct torct_history *history)
     for (unsigned i = 0; i < history->count; i++) {
         const struct torct_entry *entry = history->entries[i];
 
-        if ((entry->committed == 0 && !torct_happened(entry)) || (entry->mode == TORCT_SINGLE && entry->writes_count == 0))
+        if (entry->committed == 0 && !torct_happened(entry))
             continue;
         if (serial.count == TORCT_SERIAL_MAX)
             return true;
@@ -664,7 +676,7 @@ torct_axioms(const struct torct_history *history, bool serial)
     return fault;
 }
 
-/* ---- The frame of a schedule -------------------------------------------------------------------------------------- */
+/* ---- The frame of a schedule ------------------------------------------------------------------------------------- */
 
 static inline bool
 torct_fail(const char *reason)
@@ -687,7 +699,8 @@ torct_any_frozen(void)
 static inline void
 torct_last_look(struct torct_world *world)
 {
-    static const struct torct_plan look = {TORCT_READ_ONLY, 3, {{TORCT_SCAN, 0}, {TORCT_SCAN_DOWN, 0}, {TORCT_GET, 0}}, false};
+    static const struct torct_plan look = {
+        TORCT_READ_ONLY, 3, {{TORCT_SCAN, 0}, {TORCT_SCAN_DOWN, 0}, {TORCT_GET, 0}}, false};
     static const struct torct_plan gets = {
         TORCT_SINGLE, 3, {{TORCT_GET, 0}, {TORCT_GET, 1}, {TORCT_GET, 2}}, false};
     unsigned number = TORCT_FIBERS;
@@ -854,7 +867,7 @@ torct_run_of(struct torct_world *world, uint64_t schedules)
                               .schedules = torct_schedules(schedules)};
 }
 
-/* ---- Writing scripts ---------------------------------------------------------------------------------------------- */
+/* ---- Writing scripts --------------------------------------------------------------------------------------------- */
 
 /* Add a transaction to a fiber's script; `text` is one letter and key per step, in order, with blanks between them:
  * g get, p put, d delete, s scan, z scan downwards, w sweep, x walk, r prune; "ga pb s". */

@@ -17,6 +17,7 @@
 #include "mvcc/txn.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     /* A thread that is descheduled inside a call may hold back this much. */
@@ -54,13 +55,15 @@ check_options(const struct torc_mvcc_options *options)
     return TORC_OK;
 }
 
-/* Unpredictable enough that keys cannot be chosen to collide; the address and the time differ from run to run. */
+/* Keys cannot be chosen to collide by who does not know it. Where the system has no random numbers, time and address
+ * have to do. */
 static uint64_t
 draw_seed(const void *address)
 {
     uint64_t state = torci_now_ns() ^ (uint64_t)(uintptr_t)address;
+    uint64_t seed;
 
-    return torci_splitmix64(&state);
+    return getentropy(&seed, sizeof seed) == 0 && seed != 0 ? seed : torci_splitmix64(&state);
 }
 
 enum torc_status
@@ -255,8 +258,10 @@ autocommit(struct torc_mvcc *store, struct torc_slice key, struct torc_slice val
     shard = torci_shard_own(store);
     if (shard == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store");
-    if (!delete && !torci_reclaim_admits(shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE))
-        return torci_fail(TORC_BUSY, "the store's memory limit is reached");
+    if (!delete)
+        status = torci_reclaim_admit(shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE);
+    if (status != TORC_OK)
+        return status;
     write.order = torci_index_order_word(store->index, key);
     write.version = torci_version_create(shard, value, delete ? TORCI_VERSION_TOMBSTONE : 0);
     if (write.version == NULL)
@@ -463,6 +468,7 @@ torc_mvcc_collect(struct torc_mvcc *store)
         torci_limbo_flush(shard->limbo);
         torci_epoch_barrier();
         achieved |= torci_limbo_drain(shard->limbo) > 0;
+        achieved |= torci_reclaim_relieve(store) > 0;
     }
     return TORC_OK;
 }

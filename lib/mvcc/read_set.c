@@ -139,7 +139,7 @@ seen_at_stamp(struct validation *validation, struct torci_record *record, struct
     if (version == torci_frozen())
         return true;
     while (version != NULL) {
-        /* Below first, then the fate, as in torci_record_newest(): what commits meanwhile may be pruned from under us. */
+        /* Below first, then the fate, as in torci_record_newest(): what commits meanwhile may be pruned under us. */
         struct torci_version *older = torci_load(&version->older, memory_order_acquire); /* version.h A4 */
         struct torci_verdict verdict;
 

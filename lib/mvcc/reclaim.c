@@ -8,7 +8,9 @@
 #include "mvcc/snapshot.h"
 
 enum {
-    CHAIN_LONG = 8,     /* Versions left after pruning that make a fresh look at the snapshots worth its price. */
+    CHAIN_LONG = 8,     /* Versions left after pruning that make a fresh look at the snapshots worth its price, */
+    SLOTS_FEW = 256,    /* if there are not more slots to look at than so many. */
+    SLOTS_PER_COMMIT = 4,
     RETIRE_ROOM = 4,    /* Retires of one pruning step. */
     ADMIT_BUDGET = 64,  /* Queue entries looked at before a write is refused for want of memory. */
 };
@@ -21,7 +23,14 @@ record_bytes(const struct torci_record *record)
     return sizeof *record + record->key_size;
 }
 
-/* The limbo's: an object is past its grace period. */
+/* Relaxed: a figure. Not torci_count(): others than the shard's owner free too (limbo.h). */
+static void
+count_freed(struct torci_shard *shard)
+{
+    torci_fetch_add(&shard->counters.versions_freed, 1, memory_order_relaxed);
+}
+
+/* The limbo's: an object is past its grace period. By any thread. */
 static void
 free_retired(void *context, void *object, size_t size, unsigned kind)
 {
@@ -36,7 +45,7 @@ free_retired(void *context, void *object, size_t size, unsigned kind)
             struct torci_version *older = torci_load(&version->older, memory_order_relaxed);
 
             torci_free(heap, version, torci_version_bytes(version->size));
-            torci_count(&shard->counters.versions_freed, 1);
+            count_freed(shard);
             version = older;
         }
         return;
@@ -46,7 +55,7 @@ free_retired(void *context, void *object, size_t size, unsigned kind)
         return;
     }
     if (kind == TORCI_RETIRED_VERSION)
-        torci_count(&shard->counters.versions_freed, 1);
+        count_freed(shard);
     torci_free(heap, object, size);
 }
 
@@ -378,7 +387,7 @@ prune(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_re
         return LATER;
     remains = prune_locked(shard, guard, record, &left);
     torci_fetch_and(&record->flags, ~(uint32_t)TORCI_RECORD_PRUNING, memory_order_release); /* R3 */
-    if (left > CHAIN_LONG + 2 * shard->view.count && shard->commits_until_view > 1)
+    if (left > CHAIN_LONG + 2 * shard->view.count && shard->commits_until_view > 1 && shard->view.walked <= SLOTS_FEW)
         shard->commits_until_view = 1;
     return remains;
 }
@@ -435,7 +444,10 @@ refresh_view(struct torci_shard *shard)
     struct torc_mvcc *store = shard->store;
 
     torci_view_refresh(&shard->view, store);
+    /* A look takes longer the more transactions were ever open at once: each commit pays for a few slots, not more. */
     shard->commits_until_view = TORCI_VIEW_COMMITS;
+    if (shard->view.walked / SLOTS_PER_COMMIT > TORCI_VIEW_COMMITS)
+        shard->commits_until_view = shard->view.walked / SLOTS_PER_COMMIT;
     shard->retired_over = false;
     if (store->retired_limit_bytes > 0) {
         uint32_t bound = torci_thread_index_bound();
@@ -483,18 +495,17 @@ torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, 
 void
 torci_reclaim_step(struct torci_shard *shard, size_t budget)
 {
+    enum remains remains;
+
     if (shard->commits_until_view <= 1) {
         refresh_view(shard);
         torci_limbo_drain(shard->limbo);
     } else {
         shard->commits_until_view--;
     }
-    while (budget-- > 0) {
-        enum remains remains;
-
-        if (!process_front(shard, &remains))
-            return;
-    }
+    while (budget-- > 0 && process_front(shard, &remains))
+        continue;
+    torci_limbo_settle(shard->limbo);
 }
 
 bool
@@ -515,16 +526,37 @@ torci_reclaim_sweep(struct torci_shard *shard)
     return achieved;
 }
 
-bool
-torci_reclaim_admits(struct torci_shard *shard, size_t more)
+size_t
+torci_reclaim_relieve(struct torc_mvcc *store)
 {
-    if (!shard->retired_over && !torci_heap_full(&shard->store->heap, more))
-        return true;
+    uint32_t bound = torci_thread_index_bound();
+    size_t freed = 0;
+
+    for (uint32_t index = 0; index < bound; index++) {
+        struct torci_shard *shard = torci_shard_at(store, index);
+
+        freed += shard == NULL ? 0 : torci_limbo_relieve(shard->limbo);
+    }
+    return freed;
+}
+
+enum torc_status
+torci_reclaim_admit(struct torci_shard *shard, size_t more)
+{
+    struct torci_heap *heap = &shard->store->heap;
+
+    if (!shard->retired_over && !torci_heap_full(heap, more))
+        return TORC_OK;
     /* Give back what can be given back before refusing. */
     torci_limbo_flush(shard->limbo);
+    torci_reclaim_relieve(shard->store);
     shard->commits_until_view = 0;
     torci_reclaim_step(shard, ADMIT_BUDGET);
-    return !shard->retired_over && !torci_heap_full(&shard->store->heap, more);
+    if (torci_heap_full(heap, more))
+        return torci_fail(TORC_BUSY, "memory_limit_bytes is reached");
+    if (shard->retired_over)
+        return torci_fail(TORC_BUSY, "retired_limit_bytes is reached: memory waits for its grace period");
+    return TORC_OK;
 }
 
 enum torc_status

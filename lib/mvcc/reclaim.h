@@ -25,7 +25,7 @@
  *   R5 store of a shard           -> A5 load of it: the whole shard
  * Progress   touch and step are wait-free in the length of the chain plus the index's lock-free removal.
  * Reclaim    Everything goes through the shard's limbo; what cannot be retired for want of memory stays where it is.
- * Papers     Interval pruning: Böttcher et al., "Scalable Garbage Collection for In-Memory MVCC Systems", VLDB 2019. */
+ * Papers     Interval pruning: Böttcher et al., Scalable Garbage Collection for In-Memory MVCC Systems, VLDB 2019. */
 #ifndef TORCI_MVCC_RECLAIM_H
 #define TORCI_MVCC_RECLAIM_H
 
@@ -61,10 +61,14 @@ bool torci_reclaim_sweep(struct torci_shard *shard);
 /* Walk the whole index and prune each record, noted or not. Outside of a section. */
 TORC_MUST_CHECK enum torc_status torci_reclaim_walk(struct torci_shard *shard);
 
-/* Whether the store's limits admit `more` bytes; tries to give some back before saying no. Outside of a section. */
-bool torci_reclaim_admits(struct torci_shard *shard, size_t more);
+/* Whether the store's limits admit `more` bytes, else TORC_BUSY with its detail; tries to give some back before that.
+ * Outside of a section. */
+TORC_MUST_CHECK enum torc_status torci_reclaim_admit(struct torci_shard *shard, size_t more);
 
-/* What a new key costs beside its value, about: for torci_reclaim_admits(). */
+/* Free what is past its grace period and was left lying by any thread. Returns the number of objects freed. */
+size_t torci_reclaim_relieve(struct torc_mvcc *store);
+
+/* What a new key costs beside its value, about: for torci_reclaim_admit(). */
 enum { TORCI_RECORD_ALLOWANCE = 128 };
 
 /* Show every record to `visit`, in key order, each batch in a section of its own. TORC_NO_MEMORY: none was shown. */

@@ -38,8 +38,8 @@ torci_snapshot_end(struct torci_slot *slot)
     torci_store(&slot->announced, 0, memory_order_release); /* R1 */
 }
 
-/* Insert `snapshot` into the ascending, distinct list. When it is full, the two ends stay exact and the middle is
- * given up: `limit` falls below it, so that nothing in doubt is pruned. */
+/* Insert `snapshot` into the ascending, distinct list. When it is full, the oldest are kept and the others are given
+ * up: `limit` falls below it, so that nothing in doubt is pruned. */
 static void
 view_add(struct torci_view *view, uint64_t snapshot)
 {
@@ -71,12 +71,14 @@ torci_view_refresh(struct torci_view *view, struct torc_mvcc *store)
     struct torc_txn *txn;
 
     view->count = 0;
+    view->walked = 0;
     view->limit = torci_clock_now(&store->clock); /* Before the slots (I2). */
     torci_race_window();
     for (txn = torci_load(&store->transactions, memory_order_seq_cst); txn != NULL; /* A2 */
          txn = ((struct torci_slot *)txn)->next_all) {
         uint64_t announced = torci_load(&((struct torci_slot *)txn)->announced, memory_order_seq_cst); /* A1 */
 
+        view->walked++;
         if (announced == 0)
             continue;
         if (announced & 1) {

@@ -2,8 +2,8 @@
 /* mvcc/snapshot: open snapshots announce themselves, and garbage collection looks at all of them: no lock on either
  * side.
  *
- *   store.transactions --> txn --> txn --> txn --> NULL       append-only: a transaction struct is made when more are
- *                          | announced                        open than ever before, reused, and freed at close
+ *   store.transactions --> txn --> txn --> txn --> NULL       append-only: a transaction struct is made when no ended
+ *                          | announced                        one is at hand, reused, and freed at close
  *                          0 free | PENDING(c) | s
  *
  * begin   announced = PENDING(clock); s = read stamp; announced = s          end   announced = 0
@@ -20,8 +20,8 @@
  *      announced: all that the ended transaction read, so that it may be freed
  *   R2 CAS of store.transactions -> A2 load of it: the new struct and its `next_all`
  *   R3 CAS of store.spares -> A3 exchange of it: the struct as its last user left it
- * Progress   begin and end are wait-free but for making a struct (lock-free). A look is wait-free in the number of
- *            structs.
+ * Progress   begin and end are wait-free but for making a struct and for passing spares on (both lock-free). A look is
+ *            wait-free in the number of structs.
  * Papers     Announce-then-read: hazard pointers (Michael, TPDS 2004); PENDING as a range: Wei et al., PPoPP 2021. */
 #ifndef TORCI_MVCC_SNAPSHOT_H
 #define TORCI_MVCC_SNAPSHOT_H

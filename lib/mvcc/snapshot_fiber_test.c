@@ -168,7 +168,7 @@ Test(snapshot_schedules, what_a_snapshot_sees_is_never_judged_dead)
     cr_assert_not(result.failed, "%s", result.reason);
 }
 
-/* ---- Spare structs ------------------------------------------------------------------------------------------------- */
+/* ---- Spare structs ----------------------------------------------------------------------------------------------- */
 
 /* Take all, use one of them, give back one by one, as shards that overflow do. */
 static void

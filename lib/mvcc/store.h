@@ -5,7 +5,8 @@
  *      '--------- shards by thread index: limbo, garbage queue, spare transactions, counters
  *
  * A shard is used by the thread that owns its index, and by nobody else but for its counters (relaxed, single
- * writer). When a thread exits, the next owner of its index inherits the shard; torc_mvcc_collect() adopts orphans. */
+ * writer). When a thread exits, the next owner of its index inherits the shard; torc_mvcc_collect() adopts orphans.
+ * What a living thread has retired waits in its shard until that thread comes by again. */
 #ifndef TORCI_MVCC_STORE_H
 #define TORCI_MVCC_STORE_H
 
@@ -22,7 +23,8 @@
 #include "mvcc/index.h"
 #include "mvcc/version.h"
 
-/* Each is written by the shard's owner only and read by anybody: relaxed, approximate while threads run. */
+/* Each but versions_freed is written by the shard's owner only, all are read by anybody: relaxed, approximate while
+ * threads run. */
 struct torci_counters {
     _Atomic(int64_t) keys;
     _Atomic(uint64_t) versions_created;
@@ -49,7 +51,7 @@ enum {
     TORCI_VIEW_COMMITS = 64,        /* Commits between two looks at all snapshots. */
     TORCI_SPARES_MAX = 16,          /* Ended transactions a shard keeps for its own next begin. */
 #endif
-    TORCI_VIEW_SNAPSHOTS_MAX = 128, /* Distinct snapshots a view tells apart; see reclaim.h. */
+    TORCI_VIEW_SNAPSHOTS_MAX = 128, /* Distinct snapshots a view tells apart; see snapshot.c. */
 };
 
 struct torci_garbage_block {
@@ -63,6 +65,7 @@ struct torci_garbage_block {
 struct torci_view {
     uint64_t limit;                 /* Nothing newer may be pruned by this view. */
     uint64_t watermark;             /* No snapshot is older. */
+    unsigned walked;                /* Slots that were looked at. */
     unsigned count;                 /* Of `snapshots`, ascending and distinct. */
     uint64_t snapshots[TORCI_VIEW_SNAPSHOTS_MAX];
 };
@@ -75,7 +78,7 @@ struct torci_shard {
     size_t queue_count;
     struct torc_txn *spares;
     unsigned spares_count;
-    unsigned commits_until_view;
+    unsigned commits_until_view;    /* 1 or less: look at the snapshots anew. */
     uint64_t lost_attempts;         /* Conflicts since this thread's last commit: its next priority. */
     bool retired_over;              /* The retired limit was exceeded when last looked at. */
     struct torci_view view;

@@ -3,6 +3,7 @@
 #include "mvcc/txn.h"
 
 #include "base/assert.h"
+#include "base/ck.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "base/time.h"
@@ -12,6 +13,7 @@
 enum {
     ARENA_FIRST_BYTES = 1024,
     ATTEMPTS_DEFAULT = 64,
+    RETRIES_AWAKE = 3,      /* The first pauses are shorter than putting a thread to sleep takes. */
     BACKOFF_FIRST_NS = 1000,
     BACKOFF_MAX_DEFAULT_NS = 1000000,
 };
@@ -155,7 +157,7 @@ drop_writes(struct torc_txn *txn, struct torci_shard *shard)
         if (!write->installed && write->version != NULL) {
             torci_free(&txn->store->heap, write->version, torci_version_bytes(write->version->size));
             if (shard != NULL)
-                torci_count(&shard->counters.versions_freed, 1);
+                torci_fetch_add(&shard->counters.versions_freed, 1, memory_order_relaxed); /* Relaxed: a figure. */
         }
         if (write->fresh != NULL)
             torci_record_destroy(txn->store, write->fresh);
@@ -410,9 +412,13 @@ make_version(struct torc_txn *txn, struct torc_slice value, uint32_t flags, stru
     *shard = torci_shard_own(txn->store);
     if (*shard == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store");
-    if ((flags & TORCI_VERSION_TOMBSTONE) == 0 &&
-        !torci_reclaim_admits(*shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE))
-        return torci_fail(TORC_BUSY, "the store's memory limit is reached");
+    if ((flags & TORCI_VERSION_TOMBSTONE) == 0) {
+        enum torc_status status =
+            torci_reclaim_admit(*shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE);
+
+        if (status != TORC_OK)
+            return status;
+    }
     *version = torci_version_create(*shard, value, flags);
     return *version == NULL ? torci_fail(TORC_NO_MEMORY, "no memory for a value") : TORC_OK;
 }
@@ -778,6 +784,7 @@ torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
              enum torc_status (*body)(struct torc_txn *txn, void *context), void *context)
 {
     static const struct torc_run_options defaults = {{TORC_SNAPSHOT, false}, 0, 0};
+    struct torci_backoff backoff = torci_backoff_begin();
     unsigned attempts_max;
     uint64_t pause_max;
     uint64_t pause;
@@ -793,7 +800,9 @@ torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
     for (unsigned attempt = 0; attempt < attempts_max; attempt++) {
         struct torc_txn *txn;
 
-        if (attempt > 0) {
+        if (attempt > 0 && attempt <= RETRIES_AWAKE) {
+            torci_backoff_pause(&backoff);
+        } else if (attempt > 0) {
             torci_sleep_ns(torci_splitmix64(&torci_self()->random) % pause + 1);
             pause = pause < pause_max / 2 ? pause * 2 : pause_max;
         }

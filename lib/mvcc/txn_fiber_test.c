@@ -21,7 +21,7 @@ check(void (*plan)(struct torct_world *world), unsigned present, bool serial, ui
     cr_assert_not(result.failed, "%s", result.reason);
 }
 
-/* ---- Serializable ------------------------------------------------------------------------------------------------- */
+/* ---- Serializable ------------------------------------------------------------------------------------------------ */
 
 static void
 write_skew(struct torct_world *world)
@@ -95,8 +95,23 @@ Test(txn_schedules, what_was_absent_is_validated_too)
     check(absent_keys, B, true, 10000);
 }
 
-/* A version that a commit has to know of is pruned while it validates: only the commit's own, older snapshot is left. Few
- * steps, so that the windows are wide. */
+/* What was absent was put, and deleted again at the stamp of the commit that is validated, but after it in order. */
+static void
+absence_at_the_same_stamp(struct torct_world *world)
+{
+    torct_add(world, 0, TORCT_SERIALIZABLE, TORCT_ONE_OF("ga gc pb", "gc ga pb", "s pb"));
+    world->early[0] = 2;
+    torct_add(world, TORCT_FIBERS, TORCT_SERIALIZABLE, "gb pa");
+    torct_add(world, 1, TORCT_SERIALIZABLE, "da pc");
+}
+
+Test(txn_schedules, absence_is_judged_at_its_place_in_the_order)
+{
+    check(absence_at_the_same_stamp, B | C, true, 100000);
+}
+
+/* A version that a commit has to know of is pruned while it validates: only the commit's own, older snapshot is left.
+ * Few steps, so that the windows are wide. */
 static void
 validation_among_pruning(struct torct_world *world)
 {
@@ -114,14 +129,33 @@ Test(txn_schedules, validation_is_exact_while_versions_are_pruned)
     check(validation_among_pruning, A | B | C, true, 300000);
 }
 
+/* A call of its own that skipped a commit under validation would contradict the snapshot that decides it. */
+static void
+single_reads(struct torct_world *world)
+{
+    torct_add(world, 0, TORCT_SERIALIZABLE, TORCT_ONE_OF("gc pa", "ga pa", "gb pa"));
+    torct_add(world, 1, TORCT_SERIALIZABLE, TORCT_ONE_OF("ga pb", "gb pb", "gc pb"));
+    torct_add(world, 1, TORCT_SINGLE, TORCT_ONE_OF("gb ga", "ga gb", "ga"));
+    torct_add(world, 2, TORCT_READ_ONLY, TORCT_ONE_OF("ga gb", "gb ga"));
+    torct_add(world, 2, TORCT_SINGLE, TORCT_ONE_OF("gb ga", "ga gb"));
+    world->early[2] = (unsigned)(torci_fiber_random() % 2);
+}
+
+Test(txn_schedules, single_reads_fit_into_the_serial_order)
+{
+    check(single_reads, A | B | C, true, 60000);
+}
+
 static void
 serializable_mixture(struct torct_world *world)
 {
     for (unsigned fiber = 0; fiber < TORCT_FIBERS; fiber++) {
-        torct_add(world, fiber, TORCT_SERIALIZABLE, TORCT_ONE_OF("ga pb", "gb pa", "s pa", "ga gb pa pb", "da pb", "z db", "gc pc pa"));
-        torct_add(world, fiber, TORCT_SERIALIZABLE, TORCT_ONE_OF("ga pb", "gb pa", "s pc", "ga da", "pb ga", "gb", "dc"));
+        torct_add(world, fiber, TORCT_SERIALIZABLE,
+                  TORCT_ONE_OF("ga pb", "gb pa", "s pa", "ga gb pa pb", "da pb", "z db", "gc pc pa"));
+        torct_add(world, fiber, TORCT_SERIALIZABLE,
+                  TORCT_ONE_OF("ga pb", "gb pa", "s pc", "ga da", "pb ga", "gb", "dc"));
         if (torci_fiber_random() % 2 == 0)
-            torct_add(world, fiber, TORCT_SINGLE, TORCT_ONE_OF("pa", "pb", "da", "w", "db w", "pc w"));
+            torct_add(world, fiber, TORCT_SINGLE, TORCT_ONE_OF("pa", "pb", "da", "ga gb", "gb ga", "db w", "pc w"));
         if (torci_fiber_random() % 2 == 0)
             torct_add(world, fiber, TORCT_READ_ONLY, TORCT_ONE_OF("s", "ga gb", "z", "gb gc ga"));
     }
@@ -133,13 +167,13 @@ Test(txn_schedules, a_serial_order_explains_every_mixture)
     check(serializable_mixture, C, true, 20000);
 }
 
-/* ---- Everything ------------------------------------------------------------------------------------------------------ */
+/* ---- Everything -------------------------------------------------------------------------------------------------- */
 
 static const char *
 anything(void)
 {
-    return TORCT_ONE_OF("ga pa", "pa pb", "pb pa", "gb pb pa", "da pb", "s pa", "z", "ga gb ga", "db da", "pc da gb", "gc pc ga pa",
-                        "pa da", "da pa gb");
+    return TORCT_ONE_OF("ga pa", "pa pb", "pb pa", "gb pb pa", "da pb", "s pa", "z", "ga gb ga", "db da", "pc da gb",
+                        "gc pc ga pa", "pa da", "da pa gb");
 }
 
 static void
@@ -165,7 +199,7 @@ Test(txn_schedules, every_mixture_keeps_snapshots_whole)
     check(mixture, 0, false, 20000);
 }
 
-/* ---- A thread that stops ----------------------------------------------------------------------------------------------- */
+/* ---- A thread that stops ----------------------------------------------------------------------------------------- */
 
 /* Freeze each fiber at each of its points: the others must finish, writers of the same keys included. */
 static void

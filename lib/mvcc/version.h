@@ -24,10 +24,12 @@
  *     has s finds them all.
  *   Leaving DECIDING out, or skipping it, tears snapshots: version_fiber_test.c kills both mutants.
  * Ordering (label: edge, what becomes visible)
- *   R1 CAS of record.head (txn.c)  -> A1 load of record.head: the version's bytes, older, stamp
+ *   R1 CAS of record.head (install.c, reclaim.c), publication of a fresh record -> A1 load of record.head: the
+ *      version's bytes, older, stamp
  *   R2 CAS of descriptor.state     -> A2 load of it: everything the owner did before, its read set above all
  *   R3 store or CAS of a stamp     -> A3 load of it: nothing beyond the stamp itself
- *   R4 store of older (reclaim.c)  -> A4 load of it: the version below
+ *   R4 store of older (reclaim.c)  -> A4 load of it: the version below, and that the newer one has committed: who reads
+ *      past an undecided version without a snapshot loads its `older` first and looks at its fate after that
  *   R1, R2 and their loads are seq_cst, see above.
  * Progress   Reading is lock-free: a step down the chain is paid for by a commit; a help is one CAS, and a
  *            validation is helped by running it.

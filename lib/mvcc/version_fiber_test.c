@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Who sees which version, in every interleaving the scheduler can draw: commits of two keys, helped and wounded, next to
- * blind writes and readers. The axioms: history_testing.h. */
+/* Who sees which version, in every interleaving the scheduler can draw: commits of two keys, helped and wounded, next
+ * to blind writes and readers. The axioms: history_testing.h. */
 #include <criterion/criterion.h>
 
 #include "mvcc/history_testing.h"

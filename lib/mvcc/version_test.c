@@ -372,16 +372,23 @@ Test(version_visible, a_tombstone_is_returned_and_is_not_live)
 }
 
 /* The heads that may stand over a committed chain, and whether a snapshot of now (10), an older one (8) and a get see
- * through to them. */
+ * through to them. Those that are losing will not pass their validation. */
 enum head {
-    HEAD_NONE, HEAD_PENDING, HEAD_INSTALLING, HEAD_DECIDING, HEAD_DECIDING_SERIALIZABLE, HEAD_VALIDATING_AT_9,
-    HEAD_LOSING_AT_9, HEAD_VALIDATING_AT_11, HEAD_COMMITTED_AT_9, HEAD_ABORTED, HEADS
+    HEAD_NONE, HEAD_PENDING, HEAD_INSTALLING, HEAD_DECIDING, HEAD_DECIDING_SERIALIZABLE, HEAD_DECIDING_LOSING,
+    HEAD_VALIDATING_AT_9, HEAD_LOSING_AT_9, HEAD_VALIDATING_AT_11, HEAD_LOSING_AT_11, HEAD_COMMITTED_AT_9, HEAD_ABORTED,
+    HEADS
 };
+
+static bool
+is_losing(enum head head)
+{
+    return head == HEAD_DECIDING_LOSING || head == HEAD_LOSING_AT_9 || head == HEAD_LOSING_AT_11;
+}
 
 static struct torci_version *
 push_head(enum head head)
 {
-    validation_answers = head != HEAD_LOSING_AT_9;
+    validation_answers = !is_losing(head);
     switch (head) {
     case HEAD_NONE:
         return NULL;
@@ -394,6 +401,7 @@ push_head(enum head head)
         set_owner(TORCI_DECIDING, 0, false);
         break;
     case HEAD_DECIDING_SERIALIZABLE:
+    case HEAD_DECIDING_LOSING:
         set_owner(TORCI_DECIDING, 0, true);
         break;
     case HEAD_VALIDATING_AT_9:
@@ -401,6 +409,7 @@ push_head(enum head head)
         set_owner(TORCI_VALIDATING, 9, true);
         break;
     case HEAD_VALIDATING_AT_11:
+    case HEAD_LOSING_AT_11:
         torci_clock_init(&ticking, 12);
         set_owner(TORCI_VALIDATING, 11, true);
         break;
@@ -491,28 +500,80 @@ Test(version_visible, a_made_up_snapshot_is_a_programmers_error, .signal = SIGAB
 
 /* ---- The newest ---- */
 
-Test(version_newest, is_the_committed_one_under_an_undecided_or_void_head)
+/* Whether the owner of `head` is validated by a get that meets it. */
+static bool
+is_validated(enum head head)
+{
+    return is_losing(head) || head == HEAD_DECIDING_SERIALIZABLE || head == HEAD_VALIDATING_AT_9 ||
+           head == HEAD_VALIDATING_AT_11;
+}
+
+Test(version_newest, is_the_head_if_it_commits_and_else_what_is_below)
 {
     for (enum head head = HEAD_NONE; head < HEADS; head++) {
-        bool counts = head == HEAD_PENDING || head == HEAD_DECIDING || head == HEAD_COMMITTED_AT_9;
-        struct torci_version *below, *above;
+        bool passes_by = head == HEAD_NONE || head == HEAD_INSTALLING || head == HEAD_ABORTED || is_losing(head);
+        struct torci_version *below, *above, *expected;
 
         torci_clock_init(&ticking, 10);
+        validations = 0;
         below = push_committed(7);
         above = push_head(head);
-        cr_expect_eq(torci_record_newest(record, &ticking), counts ? above : below, "head %d", (int)head);
-        cr_expect_eq(validations, 0u, "a get does not validate for others");
+        expected = passes_by ? below : above;
+        cr_expect_eq(torci_record_newest(record, &ticking), expected, "head %d", (int)head);
+        cr_expect_eq(validations, is_validated(head) ? 1u : 0u, "head %d", (int)head);
+        cr_expect_eq(torci_record_newest(record, &ticking), expected, "head %d, again", (int)head);
+        cr_expect_eq(validations, is_validated(head) ? 1u : 0u, "head %d was decided", (int)head);
         empty_record();
     }
 }
 
-Test(version_newest, is_nothing_under_a_first_version_that_is_not_committed)
+Test(version_newest, decides_what_validates_and_leaves_alone_what_is_installing)
 {
-    cr_expect_null(torci_record_newest(record, &ticking));
+    push_committed(7);
     push_head(HEAD_INSTALLING);
-    cr_expect_null(torci_record_newest(record, &ticking));
+    (void)torci_record_newest(record, &ticking);
+    cr_expect_eq(owner_state(), TORCI_INSTALLING);
     set_owner(TORCI_VALIDATING, 9, true);
+    (void)torci_record_newest(record, &ticking);
+    cr_expect_eq(owner_state(), TORCI_COMMITTED);
+    cr_expect_eq(owner_stamp(), 9u);
+    validation_answers = false;
+    set_owner(TORCI_VALIDATING, 9, true);
+    (void)torci_record_newest(record, &ticking);
+    cr_expect_eq(owner_state(), TORCI_ABORTED);
+    cr_expect_eq(torci_clock_now(&ticking), 10u, "nobody needs a stamp");
+}
+
+/* A snapshot of 10 sees what commits at 9: a get that passed it by would show an older store than that snapshot. */
+Test(version_newest, agrees_with_a_snapshot_that_is_open_already)
+{
+    static const enum head heads[] = {HEAD_VALIDATING_AT_9, HEAD_LOSING_AT_9, HEAD_COMMITTED_AT_9};
+
+    for (unsigned i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        uint64_t snapshot = torci_clock_read_stamp(&ticking);
+        struct torci_version *newest;
+
+        push_committed(7);
+        push_head(heads[i]);
+        newest = torci_record_newest(record, &ticking);
+        cr_expect_eq(torci_record_visible(record, snapshot, &ticking), newest, "head %d", (int)heads[i]);
+        empty_record();
+    }
+}
+
+Test(version_newest, is_nothing_under_a_first_version_that_does_not_commit)
+{
+    struct torci_version *first;
+
+    cr_expect_null(torci_record_newest(record, &ticking));
+    first = push_head(HEAD_INSTALLING);
     cr_expect_null(torci_record_newest(record, &ticking));
     set_owner(TORCI_ABORTED, 0, true);
     cr_expect_null(torci_record_newest(record, &ticking));
+    validation_answers = false;
+    set_owner(TORCI_VALIDATING, 9, true);
+    cr_expect_null(torci_record_newest(record, &ticking));
+    validation_answers = true;
+    set_owner(TORCI_VALIDATING, 9, true);
+    cr_expect_eq(torci_record_newest(record, &ticking), first);
 }
