@@ -4,9 +4,11 @@
 # 1 and 16. Both servers run the whole time on loopback ports of their own, without persistence; rounds are interleaved;
 # each server's processor time is read from /proc around each measurement. A Markdown table goes to standard output.
 #
-# With --update FILE it takes the place of what stands between the lines "<!-- redis.sh begin -->" and "<!-- redis.sh end -->".
+# With --update FILE it takes the place of what stands between the lines "<!-- redis.sh begin -->" and
+# "<!-- redis.sh end -->".
 #
-# usage: bench/redis.sh --torcd PATH [--update FILE] [--rounds N] [--requests N] [--keys N] [--value-size N] [--clients N]
+# usage: bench/redis.sh --torcd PATH [--update FILE] [--rounds N] [--requests N] [--keys N] [--value-size N]
+#                       [--clients N]
 #                       [--client-threads N] [--torcd-threads N] [--redis-threads N] [--smoke]
 set -euo pipefail
 
@@ -83,8 +85,8 @@ torcd_port=$(free_port)
 torcd_pid=$!
 await torcd $torcd_pid "$torcd_port"
 redis_port=$(free_port)
-redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --io-threads "$redis_threads" --dir "$directory" \
-    > "$directory/redis.log" 2>&1 &
+redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --io-threads "$redis_threads" \
+    --dir "$directory" > "$directory/redis.log" 2>&1 &
 redis_pid=$!
 await redis $redis_pid "$redis_port"
 
@@ -100,23 +102,25 @@ measure() {
     n=$requests
     [ "$3" = 1 ] || n=$((requests * 4))
     before=$(cpu_seconds $pid)
-    line=$(timeout $limit_s redis-benchmark -p "$port" -t "$2" -c "$clients" -P "$3" -n "$n" -r "$keys" -d "$value_size" \
-        --threads "$client_threads" --csv | tail -1) || fail "$1 $2: redis-benchmark failed"
+    line=$(timeout $limit_s redis-benchmark -p "$port" -t "$2" -c "$clients" -P "$3" -n "$n" -r "$keys" \
+        -d "$value_size" --threads "$client_threads" --csv | tail -1) || fail "$1 $2: redis-benchmark failed"
     after=$(cpu_seconds $pid)
-    echo "$line" | tr -d '"' | awk -F, -v cpu="$(echo "$after $before" | awk '{ print $1 - $2 }')" '{ print $2, $5, $7, cpu }'
+    echo "$line" | tr -d '"' | awk -F, -v after="$after" -v before="$before" '{ print $2, $5, $7, after - before }'
 }
 
 # Fill both with the same keys before anything is measured.
 for port in $torcd_port $redis_port; do
-    timeout $limit_s redis-benchmark -p "$port" -t set -c "$clients" -P 16 -n "$keys" -r "$keys" -d "$value_size" -q > /dev/null
+    timeout $limit_s redis-benchmark -p "$port" -t set -c "$clients" -P 16 -n "$keys" -r "$keys" -d "$value_size" \
+        -q > /dev/null
 done
 
 for round in $(seq "$rounds"); do
     for pipeline in 1 16; do
         for command in set get; do
             for server in torcd redis; do
-                measure $server $command $pipeline >> "$directory/$server.$command.$pipeline"
-                echo "round $round: $server $command, pipeline $pipeline: $(tail -1 "$directory/$server.$command.$pipeline")" >&2
+                results=$directory/$server.$command.$pipeline
+                measure $server $command $pipeline >> "$results"
+                echo "round $round: $server $command, pipeline $pipeline: $(tail -1 "$results")" >&2
             done
         done
     done
@@ -124,32 +128,40 @@ done
 
 # The middle of one column over the rounds: file, column.
 median() {
-    awk -v column="$2" '{ print $column }' "$1" | sort -g | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
+    awk -v column="$2" '{ print $column }' "$1" | sort -g |
+        awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
+}
+
+# "median (least–most)" of the throughput: file.
+throughput() {
+    local bounds
+    bounds=$(awk '{ print $1 }' "$1" | sort -g | sed -n '1p;$p' | awk '{ printf "%s%.0f", (NR > 1 ? "–" : ""), $1 }')
+    printf '%.0f (%s)' "$(median "$1" 1)" "$bounds"
 }
 
 table() {
     echo "- $(redis-server --version | sed 's/ sha=.*//'), io-threads $redis_threads, no persistence; torcd with" \
         "$([ "$torcd_threads" = 0 ] && echo "a thread per processor" || echo "$torcd_threads threads")"
-    echo "- $clients clients from $client_threads thread(s) of redis-benchmark on the same machine ($(nproc) processors), $keys keys," \
-        "values of $value_size bytes; $rounds interleaved rounds, medians (least–most)"
+    echo "- $clients clients from $client_threads thread(s) of redis-benchmark on the same machine" \
+        "($(nproc) processors), $keys keys, values of $value_size bytes; $rounds interleaved rounds, medians (least–most)"
     echo
-    echo "| command | pipeline | torcd, requests/s | redis, requests/s | torcd / redis | p50, p99 ms torcd | p50, p99 ms redis | torcd CPU s per million | redis CPU s per million |"
+    printf '| command | pipeline | torcd, requests/s | redis, requests/s | torcd / redis | p50, p99 ms torcd '
+    echo '| p50, p99 ms redis | torcd CPU s per million | redis CPU s per million |'
     echo "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     for pipeline in 1 16; do
         n=$requests
         [ $pipeline = 1 ] || n=$((requests * 4))
         for command in set get; do
-            row="| ${command^^} | $pipeline |"
-            for server in torcd redis; do
-                file=$directory/$server.$command.$pipeline
-                row+=" $(median "$file" 1 | awk '{ printf "%.0f", $1 }') ($(awk '{ print $1 }' "$file" | sort -g | sed -n '1p;$p' | awk '{ printf "%s%.0f", (NR > 1 ? "–" : ""), $1 }')) |"
+            torcd_results=$directory/torcd.$command.$pipeline
+            redis_results=$directory/redis.$command.$pipeline
+            row="| ${command^^} | $pipeline | $(throughput "$torcd_results") | $(throughput "$redis_results") |"
+            row+=" $(awk -v torcd="$(median "$torcd_results" 1)" -v redis="$(median "$redis_results" 1)" \
+                'BEGIN { printf "%.2f", torcd / redis }') |"
+            for results in "$torcd_results" "$redis_results"; do
+                row+=" $(median "$results" 2), $(median "$results" 3) |"
             done
-            row+=" $(echo "$(median "$directory/torcd.$command.$pipeline" 1) $(median "$directory/redis.$command.$pipeline" 1)" | awk '{ printf "%.2f", $1 / $2 }') |"
-            for server in torcd redis; do
-                row+=" $(median "$directory/$server.$command.$pipeline" 2), $(median "$directory/$server.$command.$pipeline" 3) |"
-            done
-            for server in torcd redis; do
-                row+=" $(median "$directory/$server.$command.$pipeline" 4 | awk -v n=$n '{ printf "%.2f", $1 * 1e6 / n }') |"
+            for results in "$torcd_results" "$redis_results"; do
+                row+=" $(median "$results" 4 | awk -v n=$n '{ printf "%.2f", $1 * 1e6 / n }') |"
             done
             echo "$row"
         done

@@ -369,7 +369,7 @@ grace_period_ended(struct rcu_head *head)
     note_freed();
 }
 
-/* Start liburcu's reclaiming thread, which inherits this thread's signal mask: the embedder's signals are not for it. */
+/* Start liburcu's reclaiming thread, which inherits this thread's signal mask: signals are the embedder's. */
 static void
 prepare_reclaimer(void)
 {

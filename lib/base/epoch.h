@@ -45,7 +45,7 @@ extern __thread struct urcu_reader urcu_memb_reader __attribute__((tls_model("in
 
 /* What the library knows of a thread (in the fiber and explorer builds: of a fiber). */
 struct torci_thread {
-    uint32_t index;      /* Dense, from 1 (0 is the reclaiming thread's); reused after the thread's exit. Handing an index
+    uint32_t index;      /* Dense, from 1 (0 is the reclaiming thread's); reused after the thread's exit. Handing it
                             on is a release/acquire edge: what the last owner wrote is visible to the next. */
     uint32_t nesting;    /* Sections entered. Owner only. */
     uint64_t random;     /* State for torci_thread_random(): back-off, tower heights. Owner only; never 0. */

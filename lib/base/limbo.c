@@ -22,8 +22,9 @@
  *                 that could see its objects has ended
  *              R2 relieve(), fetch_add of `bags_relieved` -> A2 torci_limbo_destroy(): that who relieves is done
  *              The epoch passes the bag from the owner to the reclaiming thread.
- * Progress     Add, settle, flush, drain and relieve are wait-free in the number of objects; reserve allocates. bag_ready() is
- *              lock-free: its CAS is retried only when the owner emptied the list or another bag came in. Nobody takes
+ * Progress     Add, settle, flush, drain and relieve are wait-free in the number of objects; reserve allocates.
+ *              bag_ready() is lock-free: its CAS is retried only when the owner emptied the list or another bag came
+ *              in. Nobody takes
  *              single bags from the list, so a head seen again is no danger (no ABA).
  * Reclamation  Emptied bags become spares, a few at most; the rest goes back to the heap. The limbo itself must outlive
  *              its bags: hence the barrier before destroy. */

@@ -9,8 +9,8 @@ collect() {
     cat <<'TEXT'
 # Who publishes what to whom
 
-Every release of the library, R, with its acquires, A, as the files state them. Made by `lib/checks/ordering.sh . --write`; a test
-compares. `version.h R1` is the R1 of that file. The accesses themselves carry the same labels.
+Every release of the library, R, with its acquires, A, as the files state them. `version.h R1` is the R1 of that file.
+The accesses themselves carry the same labels. Made by `sh lib/checks/ordering.sh . --write`; a test compares.
 TEXT
     # The order of the layers is the order to read them in.
     grep -v '^#' lib/layers.txt | tr ' ' '\n' | while read -r unit; do
@@ -19,7 +19,13 @@ TEXT
                 NR > 1 && /\*\// && !inside { exit }
                 inside && (/^ \* [A-Z][A-Za-z]+( |$)/ || /^ \*$/ || /^ \*\//) { exit }
                 /^ \* Ordering/ { inside = 1; printf "\n## %s\n\n```\n", file }
-                inside { line = $0; last = sub(/ *\*\/$/, "", line); sub(/^ \* ?/, "", line); print line; if (last) exit }
+                inside {
+                    line = $0
+                    last = sub(/ *\*\/$/, "", line)
+                    sub(/^ \* ?/, "", line)
+                    print line
+                    if (last) exit
+                }
                 END { if (inside) print "```" }' "$file"
         done
     done

@@ -57,8 +57,8 @@
 #if defined(TORC_TINY)
 enum { FANOUT = 4 };
 #else
-/* Entries of a content. Measured: with 16, walks take nearly twice as long; with 64, they gain up to a quarter, while an
- * insert copies twice the bytes. */
+/* Entries of a content. Measured: with 16, walks take nearly twice as long; with 64, they gain up to a quarter, while
+ * an insert copies twice the bytes. */
 enum { FANOUT = 32 };
 #endif
 

@@ -136,7 +136,7 @@ torci_spares_push(struct torc_mvcc *store, struct torci_slot *first, struct torc
     do {
         last->next_spare = top;
         torci_race_window();
-        /* R3. No ABA: `top` is only ever linked to, and taking takes all. Fails when another push or take progressed. */
+        /* R3. No ABA: `top` is only ever linked to, and taking takes all. Failure: another push or take progressed. */
     } while (!torci_cas(&store->spares, &top, (struct torc_txn *)first, memory_order_release, memory_order_relaxed));
 }
 
