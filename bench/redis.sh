@@ -143,7 +143,8 @@ table() {
     echo "- $(redis-server --version | sed 's/ sha=.*//'), io-threads $redis_threads, no persistence; torcd with" \
         "$([ "$torcd_threads" = 0 ] && echo "a thread per processor" || echo "$torcd_threads threads")"
     echo "- $clients clients from $client_threads thread(s) of redis-benchmark on the same machine" \
-        "($(nproc) processors), $keys keys, values of $value_size bytes; $rounds interleaved rounds, medians (least–most)"
+        "($(nproc) processors), $keys keys," \
+        "values of $value_size bytes; $rounds interleaved rounds, medians (least–most)"
     echo
     printf '| command | pipeline | torcd, requests/s | redis, requests/s | torcd / redis | p50, p99 ms torcd '
     echo '| p50, p99 ms redis | torcd CPU s per million | redis CPU s per million |'
