@@ -2,6 +2,7 @@
 /* Commands, without sockets: requests are typed as inline lines into a session, and the raw reply is compared. */
 #include <criterion/criterion.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,7 +33,7 @@ note_wake(void *context, unsigned worker)
 }
 
 static void
-open_server(uint64_t memory_limit)
+open_server_with(uint64_t memory_limit, uint64_t retired_limit)
 {
     const struct torcd_callbacks callbacks = {note_shut_down, note_wake, NULL};
     struct torc_mvcc_options store_options;
@@ -40,6 +41,7 @@ open_server(uint64_t memory_limit)
 
     torc_mvcc_options_init(&store_options);
     store_options.memory_limit_bytes = memory_limit;
+    store_options.retired_limit_bytes = retired_limit;
     cr_assert_eq(torc_mvcc_open(&store_options, &store), TORC_OK);
     torcd_options_init(&options);
     options.values[TORCD_MEMORY_MAX] = memory_limit;
@@ -49,6 +51,12 @@ open_server(uint64_t memory_limit)
         sessions[i] = torcd_session_create(server->workers[i % WORKERS], "127.0.0.1:1");
         cr_assert_not_null(sessions[i]);
     }
+}
+
+static void
+open_server(uint64_t memory_limit)
+{
+    open_server_with(memory_limit, 0);
 }
 
 static void
@@ -843,5 +851,62 @@ Test(commands_full, refuses_writes_and_still_deletes, .timeout = 120)
     cr_expect_gt(written, 100);
     cr_expect_str_eq(ask(0, "GET nothing"), NIL);
     cr_expect_str_eq(ask(0, "DEL key:000001"), ":1\r\n");
+    destroy();
+}
+
+/* A thread beside the server's, which replaces a value when it is told to. */
+static pthread_barrier_t turn;
+static bool wanted;
+
+static void *
+replace_when_told(void *context)
+{
+    struct torc_slice key = torc_slice_from_string("elsewhere");
+
+    (void)context;
+    for (;;) {
+        (void)pthread_barrier_wait(&turn);
+        if (!wanted)
+            return NULL;
+        while (torc_mvcc_put(store, key, key, NULL) == TORC_BUSY)
+            cr_assert_eq(torc_mvcc_collect(store), TORC_OK);
+        (void)pthread_barrier_wait(&turn);
+    }
+}
+
+/* Let it replace until it holds back something that only it can free. */
+static void
+let_it_hold_back_memory(void)
+{
+    struct torc_mvcc_stats stats = {.retired_bytes = 0};
+
+    wanted = true;
+    for (unsigned i = 0; stats.retired_bytes <= 1; i++) {
+        cr_assert_lt(i, 100u);
+        (void)pthread_barrier_wait(&turn);
+        (void)pthread_barrier_wait(&turn);
+        cr_assert_eq(torc_mvcc_collect(store), TORC_OK);
+        cr_assert_eq(torc_mvcc_stats(store, &stats), TORC_OK);
+    }
+}
+
+Test(commands_full, does_not_blame_maxmemory_for_what_waits_to_be_freed, .timeout = 120)
+{
+    pthread_t thread;
+    unsigned written = 0;
+
+    open_server_with(0, 1);
+    cr_assert_eq(pthread_barrier_init(&turn, NULL, 2), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, replace_when_told, NULL), 0);
+    let_it_hold_back_memory();
+    while (strcmp(ask(0, "SET a 1"), OK) == 0)
+        cr_assert_lt(++written, 10000u);
+    cr_expect_str_eq(reply, "-TRYAGAIN memory that was freed is not back yet; nothing was written\r\n");
+    cr_expect(begins_with(ask(0, "INCRBY b 1"), "-TRYAGAIN memory "));
+    cr_expect_str_eq(ask(0, "EXISTS b"), ":0\r\n");
+    wanted = false;
+    (void)pthread_barrier_wait(&turn);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_expect_str_eq(ask(0, "SET a 1"), OK);
     destroy();
 }

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 struct torcd_session *
 torcd_session_create(struct torcd_worker *worker, const char *address)
@@ -171,6 +172,10 @@ torcd_reply_status(struct torcd_session *session, enum torc_status status)
 
     switch (status) {
     case TORC_BUSY:
+        if (strstr(detail, "retired_limit_bytes") != NULL) {    /* torc/mvcc.h: the detail names the limit. */
+            torcd_resp_error(&session->out, "TRYAGAIN memory that was freed is not back yet; nothing was written");
+            return;
+        }
         torcd_resp_error(&session->out, "OOM command not allowed when used memory > 'maxmemory'.");
         return;
     case TORC_CONFLICT:

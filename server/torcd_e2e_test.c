@@ -276,6 +276,30 @@ Test(torcd, carries_big_values_both_ways)
     stop();
 }
 
+/* What the first client's thread has replaced passes the store's limit for memory that is not freed yet, 256 MiB. */
+Test(torcd, an_idle_client_that_replaced_big_values_does_not_make_others_busy)
+{
+    enum { SIZE = 40 << 20, SETS = 8, OTHER_SETS = 300 };
+
+    start("--threads", "2", NULL);
+    int idle = client(), other;
+    char *value = calloc(1, SIZE), header[64];
+
+    (void)snprintf(header, sizeof header, "*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$%d\r\n", SIZE);
+    for (unsigned i = 0; i < SETS; i++) {
+        say(idle, header);
+        send_all(idle, value, SIZE);
+        ask(idle, "\r\n", "+OK\r\n");
+    }
+    other = client();           /* It goes to the thread that has no client. */
+    for (unsigned i = 0; i < OTHER_SETS; i++)
+        ask(other, "SET small 1\r\n", "+OK\r\n");
+    free(value);
+    (void)close(idle);
+    (void)close(other);
+    stop();
+}
+
 Test(torcd, answers_a_long_pipeline_in_order)
 {
     enum { COUNT = 20000 };

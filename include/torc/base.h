@@ -97,8 +97,9 @@ torc_slice_from_string(const char *string)
  *
  * allocate  returns memory aligned to 16 bytes, or NULL when there is none (reported as TORC_NO_MEMORY).
  * release   gets the same size that was asked for; `memory` is never NULL.
- * Threads   Both are called by all threads that use the object, at once, and only inside of calls on it. What one
- *           thread took may be released by another. Neither may call into torc. */
+ * Threads   Both are called by all threads that use the object, at once, inside of calls on it; `release` also by the
+ *           library's own thread, until the object is closed. What one thread took may be released by another.
+ *           Neither may call into torc, nor wait: all reclamation of the process would wait with it. */
 struct torc_allocator {
     void *(*allocate)(void *context, size_t size);
     void (*release)(void *context, void *memory, size_t size);

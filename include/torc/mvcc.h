@@ -55,10 +55,11 @@ struct torc_mvcc_options {
                                                  up to a power of two. The default is 1024, the greatest 2^40. */
     uint64_t hash_seed;                       /* 0 (the default): drawn at open. */
 };
-/* Past a limit a put, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY. Reads, deletes,
- * commits and aborts go on, and so does what they allocate. memory_limit_bytes is kept to within 16 KiB per thread,
- * 512 KiB altogether (a limit below 1 MiB: to within half of it). retired_limit_bytes is looked at every 64 writes of
- * a thread, and before a write is refused. */
+/* Past a limit a put, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY; torc_detail() names
+ * the limit. Reads, deletes, commits and aborts go on, and so does what they allocate. memory_limit_bytes is kept to
+ * within 16 KiB per thread, 512 KiB altogether (a limit below 1 MiB: to within half of it). retired_limit_bytes is
+ * looked at every 64 writes of a thread (less often if thousands of transactions were open at once), and before a
+ * write is refused. An idle thread may hold back up to 64 KiB of retired bytes: leave room for that. */
 
 /* Fill `options` with the defaults. Does nothing if it is NULL. */
 TORC_API void torc_mvcc_options_init(struct torc_mvcc_options *options);
@@ -230,7 +231,8 @@ TORC_API struct torc_slice torc_conflict_key(void);
 struct torc_run_options {
     struct torc_txn_options txn;
     unsigned attempts_max;      /* The first included. 0: 64. */
-    uint64_t backoff_max_ns;    /* 0: 1 ms. The pause is random; its bound doubles from 1 us up to this. */
+    uint64_t backoff_max_ns;    /* 0: 1 ms. Of the pauses that sleep: random, with a bound that doubles from 1 us
+                                   up to this. */
 };
 
 /* Run `body` in a transaction and commit it; on TORC_CONFLICT, TORC_BUSY or TORC_EXPIRED (from `body` or from the
@@ -240,7 +242,8 @@ struct torc_run_options {
  * of it. It returns TORC_OK to commit, anything else to abort. What the transaction lent is dead when it returns.
  *
  * Threads    Any number at once.
- * Progress   Each attempt is lock-free; between attempts the thread sleeps.
+ * Progress   Each attempt is lock-free. Before the first three retries the thread stays awake and pauses for some
+ *            microseconds at most; before later ones it sleeps.
  * Errors     What the last attempt returned: TORC_CONFLICT, TORC_BUSY or TORC_EXPIRED after attempts_max of them; any
  *            other status of `body`, of torc_txn_begin() or of the commit at once; TORC_INVALID if `body` is NULL. */
 TORC_API TORC_MUST_CHECK enum torc_status
@@ -330,8 +333,8 @@ torc_mvcc_snapshots(struct torc_mvcc *store, bool measure_pinned, struct torc_sn
                     size_t *count);
 
 /* Prune and free all that can be freed now, on the calling thread. Commits do this a little at a time; call it
- * when the store goes idle and memory should go back. What another living thread has retired is freed by that thread
- * only: when it writes, when it calls this, or after it has exited.
+ * when the store goes idle and memory should go back. Each other living thread may go on holding back what it
+ * retired last, less than 64 KiB: until it writes, calls this, or has exited.
  *
  * Threads    Any number at once. The caller may have transactions open.
  * Progress   Blocking: waits for grace periods.

@@ -26,7 +26,7 @@
 #elif !defined(TORCI_TSAN)
 #define TORCI_EPOCH_INLINE 1
 #if !defined(_LGPL_SOURCE)
-#define _LGPL_SOURCE    /* liburcu's licence lets any program use these headers' inlined read side. */
+#define _LGPL_SOURCE    /* liburcu's licence lets LGPL-compatible source code, as this is, inline these headers. */
 #endif
 #include <urcu/urcu-memb.h>
 #endif

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -258,6 +259,65 @@ Test(epoch_retire, can_be_called_by_a_free_fn_which_may_also_enter_sections)
         torci_epoch_barrier();
     cr_expect_eq(torci_load(&freed, memory_order_relaxed), UINT64_C(1));
 }
+
+/* ---- The reclaiming thread ------------------------------------------------------------------------------------- */
+
+struct witness {
+    struct torci_retired retired;       /* First. */
+    uint32_t index;                     /* Of the thread that ran free_fn; read after the barrier. */
+    sigset_t blocked;                   /* There. */
+};
+
+static void
+look_around(struct torci_retired *retired)
+{
+    struct witness *witness = (struct witness *)retired;
+
+    witness->index = torci_self()->index;
+    (void)pthread_sigmask(SIG_BLOCK, NULL, &witness->blocked);
+}
+
+static void
+retire_and_leave(void *context, unsigned number)
+{
+    struct witness *witness = (struct witness *)context + number;
+
+    cr_expect_neq(torci_self()->index, 0u);
+    torci_epoch_retire(&witness->retired, look_around);
+}
+
+/* Threads of every generation take the lowest index that is free: were 0 free, it would be theirs. */
+Test(epoch_retire, is_done_by_a_thread_whose_index_is_0_and_nobody_elses)
+{
+    static struct witness witnesses[RACERS];
+
+    cr_expect_neq(torci_self()->index, 0u, "not even the first thread");
+    for (unsigned generation = 0; generation < GENERATIONS; generation++) {
+        torct_race(RACERS, retire_and_leave, witnesses);
+        torci_epoch_barrier();
+        for (unsigned i = 0; i < RACERS; i++)
+            cr_expect_eq(witnesses[i].index, 0u);
+        cr_expect_not(torci_thread_adopt(0), "nor can it be adopted");
+    }
+}
+
+Test(epoch_retire, is_done_by_a_thread_that_takes_no_signals)
+{
+    static struct witness witness;
+    sigset_t before, after;
+
+    cr_assert_eq(pthread_sigmask(SIG_BLOCK, NULL, &before), 0);
+    torci_epoch_retire(&witness.retired, look_around);
+    cr_assert_eq(pthread_sigmask(SIG_BLOCK, NULL, &after), 0);
+    torci_epoch_barrier();
+    for (int number = 1; number < 32; number++) {
+        cr_expect_eq(sigismember(&after, number), sigismember(&before, number), "the caller keeps its mask");
+        if (number != SIGKILL && number != SIGSTOP)
+            cr_expect_eq(sigismember(&witness.blocked, number), 1, "signal %d would be delivered there", number);
+    }
+}
+
+/* ---- Many threads ---------------------------------------------------------------------------------------------- */
 
 enum { CELLS = 16, ROUNDS = 1000 };
 

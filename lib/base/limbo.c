@@ -12,7 +12,7 @@
  *     ready --> bag --> bag            the owner takes the whole list and frees what is in it; so does, with the
  *                                      exception of the bags themselves, who wants to relieve an idle owner
  *
- * An owner that goes idle holds back one open bag, of less than BAG_BYTES_MAX if it settled, and what came home since.
+ * An owner that goes idle holds back one open bag (of less than BAG_BYTES_MAX if it settled), and what came home.
  *
  * Invariants   I1  room = free entries of `open` + entries of all spares; an add takes exactly one
  *              I2  a bag is in one of: spare, open, epoch, ready, owner's hands; its contents change in open only
@@ -23,11 +23,10 @@
  *              R2 relieve(), fetch_add of `bags_relieved` -> A2 torci_limbo_destroy(): that who relieves is done
  *              The epoch passes the bag from the owner to the reclaiming thread.
  * Progress     Add, settle, flush, drain and relieve are wait-free in the number of objects; reserve allocates.
- *              bag_ready() is lock-free: its CAS is retried only when the owner emptied the list or another bag came
- *              in. Nobody takes
- *              single bags from the list, so a head seen again is no danger (no ABA).
- * Reclamation  Emptied bags become spares, a few at most; the rest goes back to the heap. The limbo itself must outlive
- *              its bags: hence the barrier before destroy. */
+ *              bag_ready() is lock-free: its CAS is retried only when somebody emptied the list or another bag came
+ *              in. Nobody takes single bags from the list, so a head seen again is no danger (no ABA).
+ * Reclamation  Emptied bags become spares, a few at most; the rest goes back to the heap. The limbo itself must
+ *              outlive its bags: hence the barrier before destroy. */
 #include "base/limbo.h"
 
 #include "base/assert.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* base/limbo: per-owner bags of retired objects, so that one grace period serves many objects, no object carries a
- * retire header, and memory is freed by the thread that will allocate again.
+ * retire header, and memory is freed by the thread that will allocate again (large memory: by the reclaiming thread).
  *
- *   owner: torci_limbo_add() -> open bag --(full, or flush)--> epoch --(grace period)--> ready queue --> owner frees
+ *   owner: torci_limbo_add() -> open bag --(full, flush, settle)--> epoch --(grace period)--> ready queue --> freed
  *
- * A limbo belongs to one owner at a time (a thread index of one store). Only `ready` is shared. */
+ * A limbo belongs to one owner at a time (a thread index of one store). Shared are `ready`, which anybody may empty
+ * (torci_limbo_relieve()), and the figures. */
 #ifndef TORCI_LIMBO_H
 #define TORCI_LIMBO_H
 
@@ -41,11 +42,11 @@ size_t torci_limbo_room(const struct torci_limbo *limbo);
  * counted as retired bytes; `kind` is the owner's. Full bags are handed to the epoch here. */
 void torci_limbo_add(struct torci_limbo *limbo, void *object, size_t size, unsigned kind);
 
-/* Hand the open bag to the epoch although it is not full; its room is lost, so reserve afterwards. Nothing if empty. */
+/* Hand the open bag, if any, to the epoch although it is not full; its room is lost, so reserve afterwards. */
 void torci_limbo_flush(struct torci_limbo *limbo);
 
-/* Hand the open bag to the epoch if it holds many bytes. Call it when an operation is over and no room is reserved any
- * more: it loses the rest of the bag's room, as flush does. */
+/* Hand the open bag to the epoch if it holds many bytes. Call it when an operation is over and needs no more room:
+ * the rest of the bag's room is lost, as with flush. */
 void torci_limbo_settle(struct torci_limbo *limbo);
 
 /* Free what is ready; returns the number of objects freed. */

@@ -152,3 +152,126 @@ Test(limbo_schedules, let_others_finish_when_one_is_frozen)
     cr_expect_not(result.failed, "%s", result.reason);
     cr_expect_gt(result.frozen, UINT64_C(100));
 }
+
+/* ---- An owner and those who relieve it ------------------------------------------------------------------------- */
+
+enum { OWNER = 0, ADDS = 8, RELIEFS = 3 };
+
+/* In one bag with any other value it is too much to wait for its owner. */
+struct big_value {
+    struct value value;
+    unsigned char more[256];
+};
+
+static struct fixture idle;
+static bool big[ADDS];                  /* Drawn by the owner. */
+
+static void
+free_either(void *context, void *object, size_t size, unsigned kind)
+{
+    struct value *value = object;
+
+    if (context != &idle || kind != KIND || value->check != ~value->value || value->value >= ADDS)
+        torci_fail_here("freed twice, or not what was added");
+    if (size != (big[value->value] ? sizeof(struct big_value) : sizeof(struct value)))
+        torci_fail_here("not the size that was added");
+    value->check = value->value;
+    torci_fetch_add(&idle.freed, 1, memory_order_relaxed);
+    torci_free(&idle.heap, object, size);
+}
+
+static void
+create_idle(void *context)
+{
+    (void)context;
+    torci_heap_init(&idle.heap, NULL, 0);
+    torci_init(&idle.created, 0);
+    torci_init(&idle.freed, 0);
+    idle.limbos[OWNER] = torci_limbo_create(&idle.heap, free_either, &idle);
+}
+
+static void
+retire_and_go_idle(struct torci_limbo *limbo)
+{
+    for (unsigned i = 0; i < ADDS; i++) {
+        big[i] = torci_fiber_random() % 4 == 0;
+        size_t size = big[i] ? sizeof(struct big_value) : sizeof(struct value);
+        struct value *value = torci_alloc(&idle.heap, size);
+
+        *value = (struct value){i, ~(uint64_t)i};
+        if (torci_limbo_reserve(limbo, 1) != TORC_OK)
+            torci_fail_here("no room");
+        torci_limbo_add(limbo, value, size, KIND);
+        torci_fetch_add(&idle.created, 1, memory_order_relaxed);
+        torci_limbo_settle(limbo);
+        if (torci_fiber_random() % 4 == 0)
+            torci_limbo_flush(limbo);
+        if (torci_fiber_random() % 4 == 0)
+            torci_limbo_drain(limbo);
+    }
+    torci_limbo_flush(limbo);
+}
+
+static void
+retire_or_relieve(void *context, unsigned number)
+{
+    (void)context;
+    if (number == OWNER) {
+        retire_and_go_idle(idle.limbos[OWNER]);
+        return;
+    }
+    for (unsigned i = 0; i < RELIEFS; i++) {
+        torci_limbo_relieve(idle.limbos[OWNER]);
+        torci_race_window();
+    }
+}
+
+/* The owner does nothing any more: what is left is for others to free. A frozen one may hold bags. */
+static bool
+nothing_is_left(void *context)
+{
+    (void)context;
+    torci_epoch_barrier();
+    torci_limbo_relieve(idle.limbos[OWNER]);
+    for (unsigned i = 0; i < FIBERS; i++)
+        if (torci_fiber_is_frozen(i))
+            return torci_load(&idle.freed, memory_order_relaxed) <= ADDS;
+    return torci_load(&idle.created, memory_order_relaxed) == ADDS
+        && torci_load(&idle.freed, memory_order_relaxed) == ADDS && torci_limbo_bytes(idle.limbos[OWNER]) == 0;
+}
+
+static void
+destroy_idle(void *context)
+{
+    (void)context;
+    for (unsigned i = 0; i < FIBERS; i++)
+        if (torci_fiber_is_frozen(i))
+            return;
+    torci_limbo_destroy(idle.limbos[OWNER]);
+}
+
+static struct torci_run
+relief_run(uint64_t schedules)
+{
+    return (struct torci_run){.fibers = FIBERS, .setup = create_idle, .body = retire_or_relieve,
+                              .check = nothing_is_left, .teardown = destroy_idle, .seed = torct_seed(),
+                              .schedules = schedules};
+}
+
+Test(limbo_schedules, free_each_object_once_whoever_relieves_the_owner)
+{
+    struct torci_run run = relief_run(2000);
+    struct torci_run_result result = torci_fiber_run(&run);
+
+    cr_expect_not(result.failed, "%s", result.reason);
+    cr_expect_eq(torci_heap_bytes(&idle.heap), UINT64_C(0));
+}
+
+Test(limbo_schedules, let_others_finish_when_who_relieves_is_frozen)
+{
+    struct torci_run run = relief_run(2);
+    struct torci_run_result result = torci_fiber_run_frozen(&run);
+
+    cr_expect_not(result.failed, "%s", result.reason);
+    cr_expect_gt(result.frozen, UINT64_C(50));
+}

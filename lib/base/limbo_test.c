@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 
+#include <pthread.h>
+
 #include "base/atomic.h"
 #include "base/limbo.h"
 #include "base/testing.h"
 
 enum { KINDS = 3 };
 
-/* What free_fn has been given. */
+/* What free_fn has been given. Read when nothing can be freed at that moment. */
 struct ledger {
+    pthread_mutex_t mutex;      /* Owner and reclaiming thread free at once. */
     size_t objects;
     uint64_t bytes;
     uint64_t sum;               /* Of the objects' values. */
     size_t of_kind[KINDS];
+    uint32_t freed_by;          /* The thread that freed the last one, by its index. */
 };
 
 static struct torci_heap heap;
@@ -24,10 +28,13 @@ free_object(void *context, void *object, size_t size, unsigned kind)
 {
     struct ledger *ledger = context;
 
+    (void)pthread_mutex_lock(&ledger->mutex);
     ledger->objects++;
     ledger->bytes += size;
     ledger->sum += *(uint64_t *)object;
     ledger->of_kind[kind]++;
+    ledger->freed_by = torci_self()->index;
+    (void)pthread_mutex_unlock(&ledger->mutex);
     torci_free(&heap, object, size);
 }
 
@@ -35,7 +42,7 @@ static void
 create(void)
 {
     torci_heap_init(&heap, NULL, 0);
-    freed = (struct ledger){0};
+    freed = (struct ledger){.mutex = PTHREAD_MUTEX_INITIALIZER};
     limbo = torci_limbo_create(&heap, free_object, &freed);
     cr_assert_not_null(limbo);
 }
@@ -127,7 +134,7 @@ Test(limbo, frees_each_object_once_with_its_size_and_kind)
 
 Test(limbo, frees_an_open_bag_when_it_is_destroyed)
 {
-    struct ledger ledger = {0};
+    struct ledger ledger = {.mutex = PTHREAD_MUTEX_INITIALIZER};
     struct torci_limbo *other = torci_limbo_create(&heap, free_object, &ledger);
     uint64_t *object = torci_alloc(&heap, 24);
 
@@ -209,6 +216,180 @@ Test(limbo, lets_free_fn_add_to_the_same_limbo)
     }
     cr_expect_eq(chain.freed, 101u);
     torci_limbo_destroy(other);
+}
+
+/* ---- Idle owners ---------------------------------------------------------------------------------------------- */
+
+enum {
+    FEW_BYTES = 16,
+    MANY_BYTES = 64 * 1024,     /* In every build. */
+    BIG_BAG_ROOM = 10,          /* With so much room in a fresh limbo, the bag that opens first has room for several. */
+};
+
+Test(limbo, settling_closes_no_bag_of_few_bytes)
+{
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(1, FEW_BYTES, 0);
+    size_t room = torci_limbo_room(limbo);
+
+    torci_limbo_settle(limbo);
+    torci_limbo_settle(limbo);
+    cr_expect_eq(torci_limbo_room(limbo), room, "the bag is still open");
+    torci_epoch_barrier();
+    cr_expect_eq(torci_limbo_drain(limbo), (size_t)0);
+    cr_expect_eq(freed.objects, (size_t)0);
+}
+
+Test(limbo, settling_with_nothing_open_does_nothing)
+{
+    torci_limbo_settle(limbo);
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    size_t room = torci_limbo_room(limbo);
+
+    torci_limbo_settle(limbo);
+    cr_expect_eq(torci_limbo_room(limbo), room);
+}
+
+Test(limbo, frees_a_settled_bag_of_many_bytes_without_its_owner)
+{
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(1, FEW_BYTES, 0);
+    add(2, MANY_BYTES, 1);
+    torci_limbo_settle(limbo);
+    torci_epoch_barrier();
+    cr_expect_eq(freed.objects, (size_t)2);
+    cr_expect_eq(freed.sum, UINT64_C(3));
+    cr_expect_neq(freed.freed_by, torci_self()->index);
+    cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(0));
+    cr_expect_eq(torci_limbo_drain(limbo), (size_t)0, "nothing is left for the owner");
+}
+
+Test(limbo, counts_the_bytes_of_each_bag_anew)
+{
+    for (unsigned round = 0; round < 20; round++) {
+        cr_assert_eq(torci_limbo_reserve(limbo, 1), TORC_OK);
+        add(round, MANY_BYTES - FEW_BYTES, 0);
+        torci_limbo_flush(limbo);
+        torci_epoch_barrier();
+        torci_limbo_drain(limbo);
+        cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(0));
+    }
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(1, FEW_BYTES, 0);
+    torci_limbo_settle(limbo);
+    torci_epoch_barrier();
+    torci_limbo_drain(limbo);
+    cr_expect_leq(torci_limbo_bytes(limbo), (uint64_t)FEW_BYTES);
+    cr_expect_geq(freed.objects, (size_t)20);
+}
+
+Test(limbo, has_the_room_it_says_after_settling)
+{
+    for (unsigned round = 0; round < 20; round++) {
+        cr_assert_eq(torci_limbo_reserve(limbo, 10), TORC_OK);
+        add(round, round % 2 ? MANY_BYTES : FEW_BYTES, 0);
+        torci_limbo_settle(limbo);
+        for (size_t room = torci_limbo_room(limbo); room > 0; room--)
+            add(room, FEW_BYTES, 0);
+        cr_expect_eq(torci_limbo_room(limbo), (size_t)0);
+    }
+}
+
+/* By a thread of its own, which ends. */
+static void
+relieve(void *context, unsigned number)
+{
+    (void)number;
+    *(size_t *)context = torci_limbo_relieve(limbo);
+}
+
+static size_t
+relieve_elsewhere(void)
+{
+    size_t count = 0;
+
+    torct_race(1, relieve, &count);
+    return count;
+}
+
+Test(limbo, another_thread_frees_what_is_ready)
+{
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    for (uint64_t i = 0; i < 5; i++)
+        add(i, FEW_BYTES, 0);
+    torci_limbo_flush(limbo);
+    torci_epoch_barrier();
+    cr_expect_eq(freed.objects, (size_t)0, "it waits for its owner");
+    cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(5) * FEW_BYTES);
+
+    cr_expect_eq(relieve_elsewhere(), (size_t)5);
+    cr_expect_eq(freed.objects, (size_t)5);
+    cr_expect_eq(freed.sum, UINT64_C(10));
+    cr_expect_neq(freed.freed_by, torci_self()->index);
+    cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(0));
+    cr_expect_eq(relieve_elsewhere(), (size_t)0);
+    cr_expect_eq(torci_limbo_drain(limbo), (size_t)0);
+}
+
+Test(limbo, another_thread_leaves_alone_what_is_open_or_has_readers)
+{
+    struct torci_epoch_guard guard = torci_epoch_enter();
+
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(1, FEW_BYTES, 0);
+    torci_limbo_flush(limbo);
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(2, FEW_BYTES, 0);
+    cr_expect_eq(relieve_elsewhere(), (size_t)0);
+    cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(2) * FEW_BYTES);
+    torci_epoch_exit(guard);
+}
+
+/* Oracle: bytes added less bytes freed, whoever freed them. */
+Test(limbo, says_how_many_bytes_are_left_whoever_freed_the_others)
+{
+    uint64_t bytes = 0;
+
+    for (uint64_t i = 0; i < 300; i++) {
+        size_t size = i % 7 == 0 ? MANY_BYTES : 16 + 8 * (i % 5);
+
+        cr_assert_eq(torci_limbo_reserve(limbo, 1), TORC_OK);
+        add(i, size, 0);
+        bytes += size;
+        torci_limbo_settle(limbo);
+        if (i % 3 != 0)
+            continue;
+        if (i % 2 == 0)
+            torci_limbo_flush(limbo);
+        torci_epoch_barrier();
+        if (i % 4 < 2)
+            (void)relieve_elsewhere();
+        else
+            torci_limbo_drain(limbo);
+        cr_expect_eq(torci_limbo_bytes(limbo), bytes - freed.bytes, "after object %u", (unsigned)i);
+    }
+    torci_limbo_flush(limbo);
+    torci_epoch_barrier();
+    (void)relieve_elsewhere();
+    cr_expect_eq(freed.objects, (size_t)300);
+    cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(0));
+}
+
+Test(limbo, can_be_destroyed_after_others_freed_for_it)
+{
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(1, MANY_BYTES, 0);
+    torci_limbo_settle(limbo);
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(2, FEW_BYTES, 0);
+    torci_limbo_flush(limbo);
+    torci_epoch_barrier();
+    cr_expect_eq(relieve_elsewhere(), (size_t)1);
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(3, FEW_BYTES, 0);
+    torci_limbo_flush(limbo);
+    cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
+    add(4, FEW_BYTES, 0);
 }
 
 #if defined(TORC_FAULTS)

@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 
 #include <torc/mvcc.h>
 
+#include "base/epoch.h"
 #include "base/testing.h"
 
 static struct torc_mvcc *store;
@@ -48,6 +50,7 @@ TestSuite(mvcc_refuses, .init = create, .fini = destroy, .timeout = 60);
 TestSuite(mvcc_finished, .init = create, .fini = destroy, .timeout = 60);
 TestSuite(mvcc_sizes, .init = create, .fini = destroy, .timeout = 120);
 TestSuite(mvcc_full, .timeout = 120);
+TestSuite(mvcc_retired, .timeout = 120);
 
 /* One refused call: its status, and a detail that this call wrote. */
 #define refuses(call, wanted)                                                                       \
@@ -532,7 +535,7 @@ fill(struct full *full)
         full->keys += status == TORC_OK;
     }
     cr_assert_eq(status, TORC_BUSY, "%u keys of %d bytes in %d: %s", full->keys, BULK, LIMIT, torc_status_name(status));
-    cr_expect_neq(torc_detail()[0], '\0');
+    cr_expect_not_null(strstr(torc_detail(), "memory_limit_bytes"), "it is not named: %s", torc_detail());
 }
 
 static void
@@ -622,4 +625,169 @@ Test(mvcc_full, is_read_as_ever)
     cr_expect_eq(torc_txn_commit(reader), TORC_OK);
     cr_expect_eq(count, full.keys);
     empty(&full);
+}
+
+/* ---- Retired memory and threads that go idle ---- */
+
+enum {
+    COLLECTS_MAX = 4,               /* A few. What the idle thread holds back does not get less by more of them. */
+    PUTS = 300,                     /* Several looks at the retired bytes. */
+};
+
+/* Another thread, which does `work` and then stays, idle, until it is told to end. */
+struct idle_thread {
+    void (*work)(void);
+    bool in_section;                /* As if it had been stopped in the middle of a call. */
+    pthread_t thread;
+    pthread_barrier_t idle;
+    pthread_barrier_t end;
+};
+
+static void *
+work_and_stay(void *context)
+{
+    struct idle_thread *idle = context;
+    struct torci_epoch_guard guard;
+
+    idle->work();
+    if (idle->in_section)
+        guard = torci_epoch_enter();
+    (void)pthread_barrier_wait(&idle->idle);
+    (void)pthread_barrier_wait(&idle->end);
+    if (idle->in_section)
+        torci_epoch_exit(guard);
+    return NULL;
+}
+
+/* Returns when it is idle. */
+static void
+start_idle(struct idle_thread *idle, void (*work)(void))
+{
+    idle->work = work;
+    cr_assert_eq(pthread_barrier_init(&idle->idle, NULL, 2), 0);
+    cr_assert_eq(pthread_barrier_init(&idle->end, NULL, 2), 0);
+    cr_assert_eq(pthread_create(&idle->thread, NULL, work_and_stay, idle), 0);
+    (void)pthread_barrier_wait(&idle->idle);
+}
+
+static void
+end_idle(struct idle_thread *idle)
+{
+    (void)pthread_barrier_wait(&idle->end);
+    cr_assert_eq(pthread_join(idle->thread, NULL), 0);
+    (void)pthread_barrier_destroy(&idle->idle);
+    (void)pthread_barrier_destroy(&idle->end);
+}
+
+static void
+open_with_retired_limit(uint64_t bytes)
+{
+    struct torc_mvcc_options options;
+
+    torc_mvcc_options_init(&options);
+    options.retired_limit_bytes = bytes;
+    cr_assert_eq(torc_mvcc_open(&options, &store), TORC_OK);
+}
+
+static char large[512 * 1024];
+static unsigned small_puts;
+
+/* A refusal is right while grace periods last. */
+static void
+put_unless_busy(const char *key, struct torc_slice value)
+{
+    enum torc_status status = torc_mvcc_put(store, text(key), value, NULL);
+
+    cr_assert(status == TORC_OK || status == TORC_BUSY, "%s", torc_status_name(status));
+}
+
+static void
+replace_a_large_value(void)
+{
+    for (unsigned i = 0; i < small_puts; i++)
+        put_unless_busy("small", text("value"));
+    for (unsigned i = 0; i < 3; i++)
+        put_unless_busy("large", torc_slice(large, sizeof(large)));
+}
+
+enum { SMALL_KEYS = 1000 };
+
+static void
+put_many_small_values(void)
+{
+    struct torc_txn *writer;
+    char name[16];
+
+    cr_assert_eq(torc_txn_begin(store, NULL, &writer), TORC_OK);
+    for (unsigned i = 0; i < SMALL_KEYS; i++)
+        cr_assert_eq(torc_txn_put(writer, bulk_key(name, i), text("small")), TORC_OK, "%s", torc_detail());
+    cr_assert_eq(torc_txn_commit(writer), TORC_OK);
+}
+
+static void
+do_nothing(void)
+{
+}
+
+static void
+expect_puts_succeed(const char *key)
+{
+    for (unsigned i = 0; i < PUTS; i++) {
+        enum torc_status status = torc_mvcc_put(store, text(key), text("value"), NULL);
+
+        for (unsigned collects = 0; status == TORC_BUSY && collects < COLLECTS_MAX; collects++) {
+            cr_assert_eq(torc_mvcc_collect(store), TORC_OK);
+            status = torc_mvcc_put(store, text(key), text("value"), NULL);
+        }
+        cr_assert_eq(status, TORC_OK, "put %u: %s", i, torc_detail());
+    }
+}
+
+/* However much was in the bag before. A single one of the values is past the limit. */
+Test(mvcc_retired, an_idle_thread_does_not_make_others_busy)
+{
+    open_with_retired_limit(sizeof(large) / 2);
+    for (small_puts = 0; small_puts < 12; small_puts++) {
+        struct idle_thread idle = {.in_section = false};
+
+        start_idle(&idle, replace_a_large_value);
+        expect_puts_succeed("other");
+        end_idle(&idle);
+    }
+    cr_assert_eq(torc_mvcc_close(store), TORC_OK);
+}
+
+/* A third thread stands in a call until the writer is idle, so that all of it comes home too late. */
+Test(mvcc_retired, what_came_home_to_an_idle_thread_does_not_make_others_busy)
+{
+    struct idle_thread idle = {.in_section = false}, standing = {.in_section = true};
+
+    open_with_retired_limit(16 * 1024);
+    put_many_small_values();
+    cr_assert_eq(torc_mvcc_collect(store), TORC_OK);
+    start_idle(&standing, do_nothing);
+    start_idle(&idle, put_many_small_values);
+    end_idle(&standing);
+    expect_puts_succeed("other");
+    end_idle(&idle);
+    cr_assert_eq(torc_mvcc_close(store), TORC_OK);
+}
+
+/* While a thread stands in a call nothing is freed, so the refusal is certain. */
+Test(mvcc_retired, says_busy_while_a_thread_stands_in_a_call_and_recovers)
+{
+    struct idle_thread standing = {.in_section = true};
+    enum torc_status status = TORC_OK;
+    unsigned puts = 0;
+
+    open_with_retired_limit(1 << 20);
+    start_idle(&standing, do_nothing);
+    for (; status == TORC_OK && puts < PUTS; puts++)
+        status = torc_mvcc_put(store, text("large"), torc_slice(large, sizeof(large)), NULL);
+    cr_expect_eq(status, TORC_BUSY, "after %u puts: %s", puts, torc_status_name(status));
+    cr_expect_not_null(strstr(torc_detail(), "retired_limit_bytes"), "it is not named: %s", torc_detail());
+    cr_expect_eq(torc_mvcc_delete(store, text("large")), TORC_OK, "deletes go on");
+    end_idle(&standing);
+    expect_puts_succeed("large");
+    cr_assert_eq(torc_mvcc_close(store), TORC_OK);
 }

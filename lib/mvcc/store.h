@@ -4,9 +4,11 @@
  *   torc_mvcc --- clock, index, list of all transactions (= the snapshots' slots), spare transactions
  *      '--------- shards by thread index: limbo, garbage queue, spare transactions, counters
  *
- * A shard is used by the thread that owns its index, and by nobody else but for its counters (relaxed, single
- * writer). When a thread exits, the next owner of its index inherits the shard; torc_mvcc_collect() adopts orphans.
- * What a living thread has retired waits in its shard until that thread comes by again. */
+ * A shard is used by the thread that owns its index, and by nobody else but for
+ *   counters   read by anybody; written by the owner only, versions_freed by whoever frees (relaxed)
+ *   limbo      torci_limbo_relieve() and torci_limbo_bytes(), by anybody; the reclaiming thread frees large bags
+ * When a thread exits, the next owner of its index inherits the shard; torc_mvcc_collect() adopts orphans. What a
+ * living thread has retired and not handed over, less than a large bag, waits until that thread comes by again. */
 #ifndef TORCI_MVCC_STORE_H
 #define TORCI_MVCC_STORE_H
 
