@@ -116,10 +116,14 @@ torcd_command_watch(struct torcd_session *session)
         }
         status = watch_key(session, snapshot, session->arguments[i]);
     }
-    if (status == TORC_OK)
+    if (status == TORC_OK) {
         torcd_reply_ok(session);
-    else
-        torcd_reply_status(session, status);
+        return;
+    }
+    /* Without a watched key nothing would ever end the snapshot. */
+    if (session->watched_count == 0)
+        torcd_session_unwatch(session);
+    torcd_reply_status(session, status);
 }
 
 void

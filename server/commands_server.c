@@ -130,6 +130,8 @@ torcd_command_auth(struct torcd_session *session)
 {
     if (session->arguments_count > 3)
         torcd_reply_syntax_error(session);
+    else if (session->arguments_count == 3 && torcd_is_word(argument(session, 1), "default"))
+        torcd_reply_ok(session); /* The one user there is has no password: any will do, as in Redis. */
     else if (session->arguments_count == 3)
         torcd_resp_error(&session->out, "WRONGPASS invalid username-password pair or user is disabled.");
     else
@@ -193,6 +195,10 @@ torcd_command_hello(struct torcd_session *session)
         struct torc_slice word = argument(session, i);
         size_t left = session->arguments_count - 1 - i;
 
+        if (torcd_is_word(word, "auth") && left >= 2 && torcd_is_word(argument(session, i + 1), "default")) {
+            i += 2;
+            continue;
+        }
         if (torcd_is_word(word, "auth") && left >= 2) {
             torcd_resp_error(&session->out, "WRONGPASS invalid username-password pair or user is disabled.");
             return;

@@ -619,6 +619,8 @@ Test(commands_server, answer_pings_and_echoes)
     CONVERSE({"PING", "+PONG\r\n"}, {"ping hello", "$5\r\nhello\r\n"},
              {"PING a b", "-ERR wrong number of arguments for 'ping' command\r\n"}, {"ECHO hi", "$2\r\nhi\r\n"},
              {"nonsense a b", "-ERR unknown command 'nonsense', with args beginning with: 'a' 'b' \r\n"},
+             {"AUTH default x", OK},
+             {"AUTH someone x", "-WRONGPASS invalid username-password pair or user is disabled.\r\n"},
              {"AUTH x",
               "-ERR AUTH <password> called without any password configured for the default user. Are you sure "
               "your configuration is correct?\r\n"});
@@ -628,6 +630,7 @@ Test(commands_server, speak_both_protocols)
 {
     cr_expect(begins_with(ask(0, "HELLO"), "*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n"));
     cr_expect(begins_with(ask(0, "HELLO 3 SETNAME me"), "%7\r\n"));
+    cr_expect(begins_with(ask(0, "HELLO 3 AUTH default x SETNAME me"), "%7\r\n"));
     CONVERSE({"GET nothing", "_\r\n"}, {"CLIENT GETNAME", "$2\r\nme\r\n"},
              {"HELLO 4", "-NOPROTO unsupported protocol version\r\n"},
              {"HELLO x", "-ERR Protocol version is not an integer or out of range\r\n"}, {"RESET", "+RESET\r\n"},

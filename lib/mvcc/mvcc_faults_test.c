@@ -160,6 +160,8 @@ transact(struct script *script, enum torc_isolation isolation, unsigned char val
     scan(script, txn, own, true);
     if (worked(script, torc_txn_commit(txn), "commit"))
         memcpy(script->model, own, sizeof(own));
+    else
+        cr_assert_eq(torc_last_commit(), 0u, "a commit that failed has no stamp");
 }
 
 static enum torc_status

@@ -766,11 +766,10 @@ torc_txn_commit(struct torc_txn *txn)
         return status;
     shard = torci_shard_own(txn->store);
     writes = txn->writes.count;
+    torci_last_commit_note(0);
     if (writes > 0)
         status = shard == NULL ? torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store")
                                : commit_writes(txn, shard);
-    else
-        torci_last_commit_note(0);
     finish(txn, shard);
     if (writes > 0 && shard != NULL)
         torci_reclaim_step(shard, 2 * writes + 2);
