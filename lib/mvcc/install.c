@@ -52,7 +52,7 @@ void
 torci_version_destroy(struct torci_shard *shard, struct torci_version *version)
 {
     torci_free(&shard->store->heap, version, torci_version_bytes(version->size));
-    torci_fetch_add(&shard->counters.versions_freed, 1, memory_order_relaxed); /* Relaxed: a figure. */
+    torci_count_shared(&shard->counters.versions_freed, 1);
 }
 
 static enum torc_status

@@ -44,6 +44,20 @@ TORC_MUST_CHECK enum torc_status torci_install(const struct torci_install *insta
  * there. */
 bool torci_uninstall(const struct torci_install *install, struct torci_write *write);
 
+/* By how much a committed write changes the number of keys with a value. */
+static inline int
+torci_write_keys_change(const struct torci_write *write)
+{
+    return (torci_version_live(write->version) ? 1 : 0) - (write->was_live ? 1 : 0);
+}
+
+/* Whether a committed write may have left something to reclaim: a hint, so relaxed. */
+static inline bool
+torci_write_leaves_garbage(const struct torci_write *write)
+{
+    return torci_load(&write->version->older, memory_order_relaxed) != NULL || !torci_version_live(write->version);
+}
+
 /* A private record for `key` with no version; NULL: no memory. */
 struct torci_record *torci_record_create(struct torc_mvcc *store, struct torc_slice key, uint64_t order);
 void torci_record_destroy(struct torc_mvcc *store, struct torci_record *record);

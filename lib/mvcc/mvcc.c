@@ -222,11 +222,9 @@ write_one(struct torci_shard *shard, struct torci_write *write, bool only_live)
         uint64_t stamp = torci_version_verdict(write->version, &store->clock).stamp;
 
         torci_last_commit_note(stamp);
-        torci_count_signed(&shard->counters.keys,
-                           (torci_version_live(write->version) ? 1 : 0) - (write->was_live ? 1 : 0));
+        torci_count_signed(&shard->counters.keys, torci_write_keys_change(write));
         torci_count(&shard->counters.commits, 1);
-        /* Relaxed: we installed it; a hint only. */
-        if (torci_load(&write->version->older, memory_order_relaxed) != NULL || !torci_version_live(write->version))
+        if (torci_write_leaves_garbage(write))
             torci_reclaim_touch(shard, install.guard, write->record, stamp);
     } else if (write->record != NULL && status == TORC_NO_MEMORY) {
         /* An empty record of ours may stand in the index. */
@@ -259,7 +257,7 @@ autocommit(struct torc_mvcc *store, struct torc_slice key, struct torc_slice val
     if (shard == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store");
     if (!delete)
-        status = torci_reclaim_admit(shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE);
+        status = torci_reclaim_admit(shard, value.size);
     if (status != TORC_OK)
         return status;
     write.order = torci_index_order_word(store->index, key);

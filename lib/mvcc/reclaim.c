@@ -12,6 +12,7 @@ enum {
     SLOTS_FEW = 256,    /* if there are not more slots to look at than so many. */
     SLOTS_PER_COMMIT = 4,
     RETIRE_ROOM = 4,    /* Retires of one pruning step. */
+    RECORD_ALLOWANCE = 128, /* What a new key costs beside its value, about. */
     ADMIT_BUDGET = 64,  /* Queue entries looked at before a write is refused for want of memory. */
 };
 
@@ -21,13 +22,6 @@ static size_t
 record_bytes(const struct torci_record *record)
 {
     return sizeof *record + record->key_size;
-}
-
-/* Relaxed: a figure. Not torci_count(): others than the shard's owner free too (limbo.h). */
-static void
-count_freed(struct torci_shard *shard)
-{
-    torci_fetch_add(&shard->counters.versions_freed, 1, memory_order_relaxed);
 }
 
 /* The limbo's: an object is past its grace period. By any thread. */
@@ -45,7 +39,7 @@ free_retired(void *context, void *object, size_t size, unsigned kind)
             struct torci_version *older = torci_load(&version->older, memory_order_relaxed);
 
             torci_free(heap, version, torci_version_bytes(version->size));
-            count_freed(shard);
+            torci_count_shared(&shard->counters.versions_freed, 1);
             version = older;
         }
         return;
@@ -55,7 +49,7 @@ free_retired(void *context, void *object, size_t size, unsigned kind)
         return;
     }
     if (kind == TORCI_RETIRED_VERSION)
-        count_freed(shard);
+        torci_count_shared(&shard->counters.versions_freed, 1);
     torci_free(heap, object, size);
 }
 
@@ -541,9 +535,10 @@ torci_reclaim_relieve(struct torc_mvcc *store)
 }
 
 enum torc_status
-torci_reclaim_admit(struct torci_shard *shard, size_t more)
+torci_reclaim_admit(struct torci_shard *shard, size_t value_size)
 {
     struct torci_heap *heap = &shard->store->heap;
+    size_t more = torci_version_bytes((uint32_t)value_size) + RECORD_ALLOWANCE;
 
     if (!shard->retired_over && !torci_heap_full(heap, more))
         return TORC_OK;

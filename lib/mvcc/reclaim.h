@@ -61,15 +61,12 @@ bool torci_reclaim_sweep(struct torci_shard *shard);
 /* Walk the whole index and prune each record, noted or not. Outside of a section. */
 TORC_MUST_CHECK enum torc_status torci_reclaim_walk(struct torci_shard *shard);
 
-/* Whether the store's limits admit `more` bytes, else TORC_BUSY with its detail; tries to give some back before that.
- * Outside of a section. */
-TORC_MUST_CHECK enum torc_status torci_reclaim_admit(struct torci_shard *shard, size_t more);
+/* Whether the store's limits admit a value of `value_size` bytes, with its key if that is new; else TORC_BUSY with its
+ * detail. Tries to give some memory back before that. Outside of a section. */
+TORC_MUST_CHECK enum torc_status torci_reclaim_admit(struct torci_shard *shard, size_t value_size);
 
 /* Free what is past its grace period and was left lying by any thread. Returns the number of objects freed. */
 size_t torci_reclaim_relieve(struct torc_mvcc *store);
-
-/* What a new key costs beside its value, about: for torci_reclaim_admit(). */
-enum { TORCI_RECORD_ALLOWANCE = 128 };
 
 /* Show every record to `visit`, in key order, each batch in a section of its own. TORC_NO_MEMORY: none was shown. */
 typedef void torci_visit_fn(void *context, struct torci_epoch_guard guard, struct torci_record *record);

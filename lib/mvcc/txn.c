@@ -157,7 +157,7 @@ drop_writes(struct torc_txn *txn, struct torci_shard *shard)
         if (!write->installed && write->version != NULL) {
             torci_free(&txn->store->heap, write->version, torci_version_bytes(write->version->size));
             if (shard != NULL)
-                torci_fetch_add(&shard->counters.versions_freed, 1, memory_order_relaxed); /* Relaxed: a figure. */
+                torci_count_shared(&shard->counters.versions_freed, 1);
         }
         if (write->fresh != NULL)
             torci_record_destroy(txn->store, write->fresh);
@@ -413,8 +413,7 @@ make_version(struct torc_txn *txn, struct torc_slice value, uint32_t flags, stru
     if (*shard == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store");
     if ((flags & TORCI_VERSION_TOMBSTONE) == 0) {
-        enum torc_status status =
-            torci_reclaim_admit(*shard, torci_version_bytes((uint32_t)value.size) + TORCI_RECORD_ALLOWANCE);
+        enum torc_status status = torci_reclaim_admit(*shard, value.size);
 
         if (status != TORC_OK)
             return status;
@@ -674,14 +673,13 @@ commit_settle(struct commit *commit)
         if (commit->descriptor != NULL)
             /* version.h R3 */
             torci_store(&write->version->stamp, torci_stamp_committed(commit->stamp), memory_order_release);
-        keys += (torci_version_live(write->version) ? 1 : 0) - (write->was_live ? 1 : 0);
+        keys += torci_write_keys_change(write);
     }
     commit_retire(commit);
     /* What it read, and lent, may go: values are borrowed until commit, and this is it. */
     torci_snapshot_end(&commit->txn->slot);
     for (struct torci_write *write = torci_write_set_first(writes); write != NULL; write = torci_write_next(write)) {
-        /* Relaxed: we installed it; a hint only. */
-        if (torci_load(&write->version->older, memory_order_relaxed) != NULL || !torci_version_live(write->version))
+        if (torci_write_leaves_garbage(write))
             torci_reclaim_touch(shard, commit->install.guard, write->record, commit->stamp);
     }
     torci_count_signed(&shard->counters.keys, keys);
