@@ -24,15 +24,16 @@ extern "C" {
 #endif
 
 /* Every status: name, value, message. Outcomes are part of normal use; faults say that something is wrong.
- * The values are part of the ABI: new ones are added at the end of their group's range. EXPIRED, IO, CORRUPT,
- * UNSUPPORTED and INDETERMINATE are reserved for chapters to come: no function of torc/mvcc.h returns them. */
+ * The values are part of the ABI: new ones are added at the end of their group's range. IO, CORRUPT, UNSUPPORTED
+ * and INDETERMINATE are reserved for chapters to come: no function of torc/mvcc.h returns them. */
 #define TORC_STATUS_OUTCOMES(X)                                                                     \
     X(NOT_FOUND, 1, "no such key")                                                                  \
     X(CONFLICT, 2, "another transaction committed first")                                           \
     X(EXISTS, 3, "the key is already there")                                                        \
     X(BUSY, 4, "a limit is reached for now; try again later")                                       \
     X(EXPIRED, 5, "the snapshot is too old")                                                        \
-    X(END, 6, "nothing more to return")
+    X(END, 6, "nothing more to return")                                                             \
+    X(MISMATCH, 7, "the value is not the expected one")
 
 #define TORC_STATUS_FAULTS(X)                                                                       \
     X(INVALID, 64, "an argument is not valid")                                                      \
@@ -66,7 +67,7 @@ TORC_API bool torc_status_retryable(enum torc_status status);
 TORC_API bool torc_status_maybe_committed(enum torc_status status);
 
 /* What the calling thread's last failed call had to say beyond its status: one line, "" if nothing has failed yet.
- * TORC_NOT_FOUND, TORC_EXISTS and TORC_END are answers rather than failures: they leave the line as it was.
+ * TORC_NOT_FOUND, TORC_EXISTS, TORC_MISMATCH and TORC_END are answers, not failures: they leave the line as it was.
  *
  * Ownership  Borrowed; overwritten by the next call into torc that fails on this thread. */
 TORC_API const char *torc_detail(void);

@@ -18,7 +18,7 @@
  *     says it allocates does so through the store's allocator, which may lock.
  *   - `options` may be NULL: the defaults. Any other pointer that is NULL without leave is TORC_INVALID, and so is a
  *     slice that has a size and no data.
- *   - torc_detail() tells more of each status but TORC_NOT_FOUND, TORC_EXISTS and TORC_END. */
+ *   - torc_detail() tells more of each status but TORC_NOT_FOUND, TORC_EXISTS, TORC_MISMATCH and TORC_END. */
 #ifndef TORC_MVCC_H
 #define TORC_MVCC_H
 
@@ -28,8 +28,11 @@
 extern "C" {
 #endif
 
-struct torc_mvcc;   /* A store. Shared by any number of threads. */
-struct torc_cursor; /* A scan inside a transaction. Used by the transaction's thread. */
+struct torc_mvcc;     /* A store. Shared by any number of threads. */
+struct torc_keyspace; /* A set of keys of its own inside a store. Shared by any number of threads. */
+struct torc_cursor;   /* A scan inside a transaction. Used by the transaction's thread. */
+struct torc_watch;    /* What tells that keys have changed. Used by one thread at a time. */
+struct torc_commit;   /* The changes of one commit, as on_commit sees them. */
 
 /* A transaction. Used by one thread at a time; may be handed from thread to thread. In builds with assertions, a call
  * that finds another thread inside the same transaction returns TORC_INVALID and changes nothing.
@@ -41,6 +44,8 @@ struct torc_txn;
 
 #define TORC_KEY_SIZE_MAX 65535u                       /* Bytes. The least is 1: an empty key is TORC_INVALID. */
 #define TORC_VALUE_SIZE_MAX (512u * 1024u * 1024u)     /* Bytes. The least is 0. Past either: TORC_TOO_LARGE. */
+#define TORC_NAME_SIZE_MAX 63u                         /* Bytes of a name: of a keyspace, a snapshot, a savepoint. */
+#define TORC_KEYSPACES_MAX 65535u                      /* Of one store at a time, its default one included. */
 
 /* ---- The store ---------------------------------------------------------------------------------------------- */
 
@@ -54,6 +59,18 @@ struct torc_mvcc_options {
     uint64_t expected_keys;                   /* A hint that saves growing: takes 16 bytes for each at open, rounded
                                                  up to a power of two. The default is 1024, the greatest 2^40. */
     uint64_t hash_seed;                       /* 0 (the default): drawn at open. */
+    uint64_t txn_limit_bytes;                 /* Of what one transaction collects: its writes, and if serializable its
+                                                 reads. 0 (the default): none. Past it: TORC_TOO_LARGE. */
+    uint64_t max_snapshot_age_ns;             /* 0 (the default): none. An older transaction may be expired, so that
+                                                 it holds back nothing: see TORC_EXPIRED below. */
+    uint64_t history_ns;                      /* So long every superseded version is kept, for torc_txn_options.at.
+                                                 0 (the default): not at all. */
+    bool caller_driven;                       /* Start no thread: the caller calls torc_mvcc_poll() now and then. */
+    uint64_t (*now_ms)(void *context);        /* The time by which keys expire, in ms since 1970. NULL (the default):
+                                                 the system's. Called by all threads; must not call torc. */
+    void *now_context;
+    void (*on_commit)(void *context, const struct torc_commit *commit);     /* NULL (the default): none. See below. */
+    void *on_commit_context;
 };
 /* Past a limit a put, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY; torc_detail() names
  * the limit. Reads, deletes, commits and aborts go on, and so does what they allocate. memory_limit_bytes is kept to
@@ -74,14 +91,96 @@ TORC_API void torc_mvcc_options_init(struct torc_mvcc_options *options);
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store);
 
+/* With max_snapshot_age_ns a transaction that is older (a named snapshot is none) may be expired by the garbage
+ * collector: each of its calls returns TORC_EXPIRED from then on, the commit included, and it holds back nothing. In
+ * such a store reads are copied: what a get lends stays valid until the transaction ends, expired or not; what a cursor
+ * lends, until its next call. */
+
 /* Close a store and free everything in it. NULL is accepted.
  *
  * Threads    No other call on this store may run, nor follow if it returns TORC_OK. Threads that used the store need
  *            not have ended.
  * Progress   Blocking: waits until every call into torc that is running now, on any store, has returned.
  * Ownership  All handles and borrowed slices of the store are dead afterwards.
- * Errors     TORC_BUSY  transactions are still open: nothing was closed. */
+ * Errors     TORC_BUSY  transactions or watches are still open: nothing was closed. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_close(struct torc_mvcc *store);
+
+/* Work that waits: free what is past its grace period, prune, take expired keys and dropped keyspaces away, a bounded
+ * part of it. Commits do the same a little at a time; call it from a timer when the store may be idle, and often
+ * (say, every millisecond under load) if it was opened caller_driven: nothing is freed there otherwise. `*more`, if not
+ * NULL, tells whether it would be useful to call again soon.
+ *
+ * Threads    Any number at once. The caller may have transactions open.
+ * Progress   Blocking if caller_driven: waits for a grace period, that is for calls into torc that run now. Lock-free
+ *            otherwise.
+ * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost). */
+TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_poll(struct torc_mvcc *store, bool *more);
+
+/* ---- Keyspaces ------------------------------------------------------------------------------------------------ */
+
+/* A store begins with one keyspace, the default one, which the torc_mvcc_ calls below mean; transactions use it unless
+ * torc_txn_use() said otherwise. A transaction may use any number of keyspaces, and its commit is one instant in all of
+ * them.
+ *
+ * The handle of a keyspace must not be used after it was dropped. Until another one gets its memory, such a use returns
+ * TORC_NOT_FOUND and changes nothing: that helps to find a mistake; it is nothing to rely on. */
+
+/* The default keyspace. Never NULL for a store; cannot be dropped. */
+TORC_API struct torc_keyspace *torc_mvcc_default(struct torc_mvcc *store);
+
+/* Create an empty keyspace. `name` has 1 to TORC_NAME_SIZE_MAX bytes, any bytes.
+ *
+ * Threads    Any number at once.
+ * Progress   Lock-free.
+ * Ownership  The name is copied. `*keyspace` is valid until it is dropped, or the store closed.
+ * Errors     TORC_EXISTS (`*keyspace` is the one that has the name), TORC_INVALID, TORC_TOO_LARGE (the name),
+ *            TORC_BUSY (TORC_KEYSPACES_MAX), TORC_NO_MEMORY. `*keyspace` is NULL after all others.
+ * Cost       Allocates some KiB; takes time in proportion to the number of keyspaces. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_create(struct torc_mvcc *store, struct torc_slice name, struct torc_keyspace **keyspace);
+
+/* Find a keyspace by its name. TORC_NOT_FOUND, TORC_INVALID; `*keyspace` is NULL then. Lock-free. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_find(struct torc_mvcc *store, struct torc_slice name, struct torc_keyspace **keyspace);
+
+/* Take a keyspace and all of its keys away, at once for everybody, also for transactions that began before: calls on
+ * it return TORC_NOT_FOUND, and a commit that wrote into it TORC_CONFLICT. What transactions have borrowed from it
+ * stays valid. Its memory is freed bit by bit afterwards.
+ *
+ * Threads    Any number at once. Nobody may use the handle after this returned TORC_OK.
+ * Progress   Lock-free.
+ * Errors     TORC_NOT_FOUND (was dropped already), TORC_INVALID (NULL, or the default one), TORC_NO_MEMORY (it is still
+ *            there). */
+TORC_API TORC_MUST_CHECK enum torc_status torc_keyspace_drop(struct torc_keyspace *keyspace);
+
+/* The name of a keyspace, empty for the default one. Borrowed from the keyspace. Wait-free. */
+TORC_API struct torc_slice torc_keyspace_name(const struct torc_keyspace *keyspace);
+
+/* How many keys it has, by the newest commits; expired ones that are still there count. Exact when nothing runs.
+ * 0 for NULL. Wait-free. */
+TORC_API uint64_t torc_keyspace_keys(const struct torc_keyspace *keyspace);
+
+/* List the keyspaces, the default one first, the others in the order of their creation. `*count` is how many there are;
+ * min(count, capacity) are filled. `keyspaces` may be NULL if `capacity` is 0. Lock-free. TORC_INVALID. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_mvcc_keyspaces(struct torc_mvcc *store, struct torc_keyspace **keyspaces, size_t capacity, size_t *count);
+
+/* About how many keys lie in [from, to), and how many bytes they and their values have. */
+struct torc_estimate {
+    uint64_t keys;
+    uint64_t bytes;
+};
+
+/* Estimate a range; an empty bound is open. Exact to a few leaves of the ordered index for small ranges, and within
+ * some 20 % for large ones; keys that are deleted or expired but not gone yet count.
+ *
+ * Threads    Any number at once.
+ * Progress   Lock-free.
+ * Errors     TORC_INVALID, TORC_TOO_LARGE (a bound), TORC_NOT_FOUND (dropped). The estimate is 0 then.
+ * Cost       Two searches of the ordered index, and a look at some hundred keys. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_estimate(struct torc_keyspace *keyspace, struct torc_slice from, struct torc_slice to,
+                       struct torc_estimate *estimate);
 
 /* ---- One key, one step (autocommit) -------------------------------------------------------------------------- */
 
@@ -120,6 +219,89 @@ torc_mvcc_put(struct torc_mvcc *store, struct torc_slice key, struct torc_slice 
  *            without a value, and takes memory until it can leave); the store is unchanged. Never TORC_BUSY. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_delete(struct torc_mvcc *store, struct torc_slice key);
 
+/* Times at which a value expires are in milliseconds since 1970; this one: never. */
+#define TORC_NEVER UINT64_C(0)
+
+/* What a merge operator writes its result into. */
+struct torc_merge_output;
+
+/* Memory for a result of `size` bytes, uninitialised; the last call counts. NULL: no memory, or too large: return
+ * TORC_NO_MEMORY or TORC_TOO_LARGE then. */
+TORC_API void *torc_merge_output(struct torc_merge_output *output, size_t size);
+
+/* How a value and an operand become a new value.
+ *
+ * merge      `current` is NULL if the key has no value. Returns TORC_OK after it has filled torc_merge_output(), or any
+ *            other status, which refuses the write. Runs inside a call into torc, on the newest committed value, and
+ *            again if another commit comes first; so it must be quick, must depend on its arguments alone, and must
+ *            not call torc (but for torc_merge_output()), nor wait. */
+struct torc_merge_operator {
+    const char *name;
+    enum torc_status (*merge)(void *context, const struct torc_slice *current, struct torc_slice operand,
+                              struct torc_merge_output *output);
+    void *context;
+};
+
+/* Of integers of 8 bytes, little-endian, two's complement: an absent value counts as the operand's neutral element (for
+ * min and max: the operand wins). A value or an operand of another size refuses with TORC_INVALID; a sum that does not
+ * fit wraps around. append puts the operand's bytes behind the value's. */
+TORC_API extern const struct torc_merge_operator torc_merge_add;
+TORC_API extern const struct torc_merge_operator torc_merge_min;
+TORC_API extern const struct torc_merge_operator torc_merge_max;
+TORC_API extern const struct torc_merge_operator torc_merge_append;
+
+/* The calls on one key, in a keyspace. torc_keyspace_get() is torc_mvcc_get(); put is torc_mvcc_put() with a time at
+ * which the value expires (TORC_NEVER: never); delete is torc_mvcc_delete().
+ *
+ * Errors     As there, and TORC_NOT_FOUND if the keyspace was dropped, by put also. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_get(struct torc_keyspace *keyspace, struct torc_slice key, void *buffer, size_t capacity, size_t *size);
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_put(struct torc_keyspace *keyspace, struct torc_slice key, struct torc_slice value, uint64_t expires_ms,
+                  bool *replaced);
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_delete(struct torc_keyspace *keyspace, struct torc_slice key);
+
+/* Replace the value of `key` by `*desired` (NULL: delete it) if it is `*expected` (NULL: if the key has no value). The
+ * new value does not expire.
+ *
+ * Threads    Any number at once.
+ * Progress   Lock-free, as torc_mvcc_put().
+ * Ordering   Linearizable, also when it refuses.
+ * Errors     TORC_MISMATCH   the value is another one.
+ *            TORC_NOT_FOUND  there is none, and one was expected; or the keyspace was dropped.
+ *            TORC_EXISTS     there is one, and none was expected.
+ *            TORC_INVALID, TORC_TOO_LARGE, TORC_BUSY (not for a delete), TORC_NO_MEMORY. The store is unchanged.
+ * Cost       As torc_mvcc_put(). */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_compare_and_set(struct torc_keyspace *keyspace, struct torc_slice key, const struct torc_slice *expected,
+                              const struct torc_slice *desired);
+
+/* Apply `operation` to the newest value of `key`. The time at which it expires stays as it was.
+ *
+ * Threads    Any number at once; none can conflict.
+ * Progress   Lock-free, as torc_mvcc_put().
+ * Ordering   Linearizable.
+ * Ownership  The operand is copied; the result is copied into `buffer` as by torc_mvcc_get() if `size` is not NULL.
+ * Errors     What the operator returned; TORC_INVALID, TORC_TOO_LARGE, TORC_BUSY, TORC_NO_MEMORY, TORC_NOT_FOUND (the
+ *            keyspace was dropped): the store is unchanged. A result that does not fit into `buffer` is no error: its
+ *            beginning is there, and `*size` tells.
+ * Cost       As torc_mvcc_put(), and the operator. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_merge(struct torc_keyspace *keyspace, struct torc_slice key, const struct torc_merge_operator *operation,
+                    struct torc_slice operand, void *buffer, size_t capacity, size_t *size);
+
+struct torc_pair {
+    struct torc_slice key;
+    struct torc_slice value;
+};
+
+/* Put many keys, each as by torc_mvcc_put(), faster than one by one, fastest in ascending order; not atomic.
+ *
+ * Errors     As torc_keyspace_put(). `*loaded`, if not NULL, tells how many of the first pairs were put. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_load(struct torc_keyspace *keyspace, const struct torc_pair *pairs, size_t count, size_t *loaded);
+
 /* ---- Transactions -------------------------------------------------------------------------------------------- */
 
 enum torc_isolation {
@@ -131,7 +313,9 @@ enum torc_isolation {
 /* How to begin a transaction. All zero is a read-write transaction at TORC_SNAPSHOT. */
 struct torc_txn_options {
     enum torc_isolation isolation;
-    bool read_only;        /* Refuses writes (TORC_READ_ONLY), costs less; serializable for free. */
+    bool read_only;             /* Refuses writes (TORC_READ_ONLY), costs less; serializable for free. */
+    struct torc_slice snapshot; /* Not empty: read the named snapshot instead of the newest one. */
+    uint64_t at;                /* Not 0: read the store as of this stamp, if it is within history_ns. */
 };
 
 /* Begin a transaction: take a snapshot.
@@ -140,7 +324,9 @@ struct torc_txn_options {
  * Progress   Lock-free, however many are open.
  * Ordering   The snapshot holds every commit that returned before this call, and none that begins after it returned.
  * Ownership  `*txn` is the caller's until torc_txn_commit() or torc_txn_abort(). `options` is copied.
- * Errors     TORC_INVALID (also an unknown isolation), TORC_NO_MEMORY. `*txn` is NULL then.
+ * Errors     TORC_INVALID (also an unknown isolation; a stamp that is not past; both a name and a stamp),
+ *            TORC_NOT_FOUND (no snapshot has the name), TORC_EXPIRED (what the stamp saw is not kept), TORC_NO_MEMORY.
+ *            `*txn` is NULL then.
  * Cost       O(1), amortized. Takes an ended transaction that the thread or the store keeps; allocates if there is
  *            none. What was allocated is kept for later ones until the store closes. */
 TORC_API TORC_MUST_CHECK enum torc_status
@@ -163,6 +349,20 @@ torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, 
  *            serializable. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_get(struct torc_txn *txn, struct torc_slice key, struct torc_slice *value);
+
+/* From here on `txn` means the keys of `keyspace` (NULL: the default one). Cursors stay where they were opened.
+ * TORC_NOT_FOUND (dropped), TORC_INVALID (of another store), TORC_FINISHED: nothing has changed. Wait-free. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_txn_use(struct torc_txn *txn, struct torc_keyspace *keyspace);
+
+/* The keyspace that `txn` means now. NULL for NULL; `txn` must be open otherwise. Wait-free. */
+TORC_API struct torc_keyspace *torc_txn_keyspace(const struct torc_txn *txn);
+
+/* When the value of `key` visible to `txn` expires: `*expires_ms`, or TORC_NEVER. Otherwise as torc_txn_get().
+ *
+ * A value that has expired is absent. A transaction judges that by the time of its first look at a value that expires,
+ * for all of its life. Expiring is not a commit: it conflicts with nothing. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_txn_expiry(struct torc_txn *txn, struct torc_slice key, uint64_t *expires_ms);
 
 /* As torc_txn_get(), and treat the key as written with the value it has (or as deleted, if it has none): at commit,
  * another transaction that wrote it or also read it for update since then is a conflict. The cure for write skew.
@@ -193,6 +393,65 @@ torc_txn_put_if_absent(struct torc_txn *txn, struct torc_slice key, struct torc_
 /* Remove `key` when txn commits; TORC_NOT_FOUND (and no write) if it is not visible to txn. TORC_CONFLICT is looked
  * for first. Errors otherwise as torc_txn_put(), but never TORC_BUSY. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_txn_delete(struct torc_txn *txn, struct torc_slice key);
+
+/* As torc_txn_put(), with a time at which the value expires; one that is past is as good as a delete. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_txn_put_expiring(struct torc_txn *txn, struct torc_slice key, struct torc_slice value, uint64_t expires_ms);
+
+/* Set when the value of `key` expires (TORC_NEVER: never); TORC_NOT_FOUND if it is not visible to txn. The value is
+ * written again. Errors otherwise as torc_txn_put(). */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_txn_expire(struct torc_txn *txn, struct torc_slice key, uint64_t expires_ms);
+
+/* Replace the value of `key` by `*desired` (NULL: delete it) if the value visible to txn is `*expected` (NULL: if there
+ * is none). Errors as torc_txn_put(), with TORC_MISMATCH, TORC_NOT_FOUND and TORC_EXISTS as of
+ * torc_keyspace_compare_and_set(); TORC_CONFLICT is looked for first. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_txn_compare_and_set(struct torc_txn *txn, struct torc_slice key, const struct torc_slice *expected,
+                         const struct torc_slice *desired);
+
+/* Apply `operation` to `key` when txn commits, to the value that is newest then. Merges of the same key by any number
+ * of transactions never conflict with one another: each finds the other's result, or is found by it.
+ *
+ * A later read of the key by txn (get, a scan, get_for_update, compare_and_set, expire) applies the operator to the
+ * value of its snapshot, and makes the merge a put of that result, which may conflict.
+ *
+ * Ownership  `operation` is borrowed until txn ends; the operand is copied.
+ * Errors     As torc_txn_put(), but never TORC_CONFLICT. What the operator returns is returned by the commit, which
+ *            writes nothing then; or at once, if txn wrote the key before. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_txn_merge(struct torc_txn *txn, struct torc_slice key, const struct torc_merge_operator *operation,
+               struct torc_slice operand);
+
+/* Delete every key in [from, to) that is visible to txn; an empty bound is open. `*deleted`, if not NULL, tells how
+ * many. At TORC_SNAPSHOT, a key that another transaction inserts meanwhile stays.
+ *
+ * Errors     As torc_txn_scan() and torc_txn_put(); some keys may be deleted in txn then: set a savepoint before, or
+ *            abort. Never TORC_BUSY.
+ * Cost       A scan, and a write per key. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_txn_delete_range(struct torc_txn *txn, struct torc_slice from, struct torc_slice to, uint64_t *deleted);
+
+/* Bytes that txn has collected, as txn_limit_bytes counts them: 0 for NULL. Wait-free. */
+TORC_API uint64_t torc_txn_bytes(const struct torc_txn *txn);
+
+/* Mark this place in txn. `name` has up to TORC_NAME_SIZE_MAX bytes, and may stand for several places: the last one is
+ * meant. Savepoints nest.
+ *
+ * Ownership  The name is copied. Savepoints end with txn.
+ * Errors     TORC_INVALID, TORC_TOO_LARGE (the name; txn_limit_bytes), TORC_READ_ONLY, TORC_FINISHED, TORC_NO_MEMORY.
+ * Cost       One small allocation; each write of a key that txn had written before keeps the former value. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_txn_savepoint(struct torc_txn *txn, struct torc_slice name);
+
+/* Undo every write since the savepoint `name`; the savepoint stays, later ones are gone. Values that txn lent of its
+ * own writes since then are dead; cursors stay open, and stand where they stood. What was read since then still counts
+ * as read (serializable).
+ *
+ * Errors     TORC_NOT_FOUND (no such savepoint: nothing has changed), TORC_INVALID, TORC_FINISHED. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_txn_rollback_to(struct torc_txn *txn, struct torc_slice name);
+
+/* Forget the savepoint `name` and later ones, and keep what was written. Errors as torc_txn_rollback_to(). */
+TORC_API TORC_MUST_CHECK enum torc_status torc_txn_release(struct torc_txn *txn, struct torc_slice name);
 
 /* Publish all writes of `txn` at one instant and end it. A transaction that wrote nothing always commits.
  *
@@ -313,6 +572,7 @@ TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_stats(struct torc_mvcc *store, struct torc_mvcc_stats *stats);
 
 struct torc_snapshot_info {
+    char name[TORC_NAME_SIZE_MAX + 1]; /* Of a named snapshot, terminated; "" otherwise. */
     uint64_t snapshot;             /* Its stamp. */
     uint64_t age_ns;               /* Since begin; exact to a few milliseconds. */
     uint64_t bytes_pinned;         /* Versions of which this is the oldest open snapshot that sees them; see below. */
@@ -332,6 +592,21 @@ TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_snapshots(struct torc_mvcc *store, bool measure_pinned, struct torc_snapshot_info *infos, size_t capacity,
                     size_t *count);
 
+/* Keep the store as it is now under a name, for torc_txn_options.snapshot. `name` has 1 to TORC_NAME_SIZE_MAX bytes.
+ * `*stamp`, if not NULL, is its stamp. A named snapshot holds back what it sees, and never expires.
+ *
+ * Threads    Any number at once.
+ * Progress   Lock-free.
+ * Ordering   As torc_txn_begin().
+ * Errors     TORC_EXISTS, TORC_INVALID, TORC_TOO_LARGE (the name), TORC_NO_MEMORY. `*stamp` is 0 then.
+ * Cost       Allocates; takes time in proportion to the number of named snapshots. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_snapshot_create(struct torc_mvcc *store, struct torc_slice name, uint64_t *stamp);
+
+/* Let go of a named snapshot. Transactions that read it go on; what it sees may go when they have ended.
+ * TORC_NOT_FOUND, TORC_INVALID, TORC_NO_MEMORY (it is still there). Lock-free. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_snapshot_drop(struct torc_mvcc *store, struct torc_slice name);
+
 /* Prune and free all that can be freed now, on the calling thread. Commits do this a little at a time; call it
  * when the store goes idle and memory should go back. Each other living thread may go on holding back what it
  * retired last, less than 64 KiB: until it writes, calls this, or has exited.
@@ -350,6 +625,49 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_collect(struct torc_mvcc *st
  * Cost       As torc_mvcc_stats(). */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_metrics(struct torc_mvcc *store, char *buffer, size_t capacity, size_t *size);
+
+/* ---- Being told of changes ------------------------------------------------------------------------------------- */
+
+/* One key that a commit changed. Slices are borrowed until on_commit returns. */
+struct torc_change {
+    struct torc_keyspace *keyspace;
+    struct torc_slice key;
+    struct torc_slice value;       /* Empty if deleted. */
+    uint64_t expires_ms;           /* TORC_NEVER: never. */
+    bool deleted;
+    bool expired;                  /* Deleted because it had expired. */
+};
+
+/* The stamp of a commit, and its changes one after another, from `*position` 0: false when there are no more. Only
+ * inside of torc_mvcc_options.on_commit, which is called once for each commit that wrote, calls on one key included:
+ * after its instant, before the call that committed returns, on the thread that committed; so by many threads at once,
+ * and not in the order of the stamps. It must be quick, must not wait, and must not call torc but for these two. */
+TORC_API uint64_t torc_commit_stamp(const struct torc_commit *commit);
+TORC_API bool torc_commit_next(const struct torc_commit *commit, size_t *position, struct torc_change *change);
+
+/* Watch one key, or (with `prefix`) every key that begins with `key`, which may be empty then.
+ *
+ * Threads    Any number at once on one store; one at a time on one watch.
+ * Progress   Lock-free.
+ * Ordering   Every commit that changes a watched key, and that a get or a transaction which begins after this returned
+ *            does not see, fires the watch; it does so after its instant, before its call returns. A commit may fire it
+ *            although it is seen already. A thread that is stopped between the two fires late.
+ * Ownership  `*watch` is the caller's until torc_watch_close(). The key is copied.
+ * Errors     TORC_INVALID, TORC_TOO_LARGE, TORC_NOT_FOUND (dropped keyspace), TORC_NO_MEMORY. `*watch` is NULL then.
+ * Cost       Allocates. Commits pay a lookup per written key while any watch is open, and a comparison per prefix. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_keyspace_watch(struct torc_keyspace *keyspace, struct torc_slice key, bool prefix, struct torc_watch **watch);
+
+/* Whether the watch has fired since this was last asked, and forget it. `*stamp`, if not NULL, is the greatest stamp of
+ * a commit that fired it, ever (0: none). Wait-free. */
+TORC_API bool torc_watch_fired(struct torc_watch *watch, uint64_t *stamp);
+
+/* A descriptor that is readable while the watch has fired and torc_watch_fired() has not been asked since: for poll(),
+ * epoll, libuv. -1 if the system has none left. Owned by the watch, made by the first call. */
+TORC_API int torc_watch_fd(struct torc_watch *watch);
+
+/* Close a watch. NULL is accepted. All of a store's watches must be closed before the store. */
+TORC_API void torc_watch_close(struct torc_watch *watch);
 
 #ifdef __cplusplus
 }

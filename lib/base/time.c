@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* base/time: clock_gettime() and clock_nanosleep() of the monotonic clock. */
+/* base/time: clock_gettime() and clock_nanosleep() of the monotonic clock, and the wall's. */
 #include "base/time.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@ read_clock(clockid_t clock)
     struct timespec now;
     int failed = clock_gettime(clock, &now);
 
-    torc_assert(failed == 0);   /* Both clocks exist on every Linux we run on. */
+    torc_assert(failed == 0);   /* All of them exist on every Linux we run on. */
     (void)failed;
     return (uint64_t)now.tv_sec * TORCI_NS_PER_SECOND + (uint64_t)now.tv_nsec;
 }
@@ -28,6 +28,12 @@ uint64_t
 torci_now_coarse_ns(void)
 {
     return read_clock(CLOCK_MONOTONIC_COARSE);
+}
+
+uint64_t
+torci_wall_ms(void)
+{
+    return read_clock(CLOCK_REALTIME_COARSE) / 1000000;
 }
 
 void

@@ -13,6 +13,9 @@ uint64_t torci_now_ns(void);
 /* The same clock as of the last timer tick (1 to 10 ms behind). About 6 ns. */
 uint64_t torci_now_coarse_ns(void);
 
+/* Milliseconds since 1970, by the system's clock, which may be set; as of the last timer tick. */
+uint64_t torci_wall_ms(void);
+
 /* Sleep for at least `duration_ns`, signals or not. */
 void torci_sleep_ns(uint64_t duration_ns);
 

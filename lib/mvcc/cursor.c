@@ -26,6 +26,7 @@ struct pair {
 struct torc_cursor {
     struct torc_cursor *next;             /* Of all of the transaction struct. */
     struct torc_txn *txn;                 /* Immutable. */
+    struct torc_keyspace *keyspace;
     bool open;
     bool descending;
     bool base_end;                        /* The tree has nothing more within the bounds. */
@@ -169,13 +170,14 @@ open_cursor(struct torc_txn *txn, const struct torc_scan_options *options, struc
 
     if (cursor == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for a cursor");
+    cursor->keyspace = txn->keyspace;
     cursor->descending = options->reverse;
     cursor->base_end = false;
     cursor->from = cursor->to = cursor->position = cursor->shown = torc_slice(NULL, 0);
     cursor->pair_next = cursor->pair_count = 0;
     status = set_bounds(cursor, options);
     if (status == TORC_OK && torci_txn_notes_reads(txn))
-        status = torci_read_set_range(&txn->reads, &txn->store->heap, cursor->from, cursor->to, cursor->descending,
+        status = torci_read_set_range(&txn->reads, cursor->keyspace, cursor->from, cursor->to, cursor->descending,
                                       &cursor->range);
     if (status != TORC_OK) {
         close_cursor(cursor);
@@ -205,6 +207,8 @@ torc_txn_scan(struct torc_txn *txn, const struct torc_scan_options *options, str
         status = check_bound(options->to);
     if (status == TORC_OK)
         status = check_bound(options->prefix);
+    if (status == TORC_OK && !torci_keyspace_usable(txn->keyspace))
+        status = torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
     if (status == TORC_OK)
         status = open_cursor(txn, options, cursor);
     torci_txn_leave(txn);
@@ -277,7 +281,7 @@ keep_position(struct torc_cursor *cursor, const struct torci_record *record)
 static enum torc_status
 fetch(struct torc_cursor *cursor)
 {
-    struct torci_index *index = cursor->txn->store->index;
+    struct torci_index *index = cursor->keyspace->index;
     struct torci_epoch_guard guard = torci_epoch_enter();
     bool begun = cursor->position.size > 0;
     struct torc_slice start = begun ? cursor->position : cursor->descending ? cursor->to : cursor->from;
@@ -286,6 +290,10 @@ fetch(struct torc_cursor *cursor)
     unsigned examined = 0;
 
     cursor->pair_next = cursor->pair_count = 0;
+    if (!torci_keyspace_usable(cursor->keyspace)) {
+        torci_epoch_exit(guard);
+        return torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
+    }
     torci_index_seek(index, guard, start, !begun && !cursor->descending, cursor->descending, &batch);
     for (;;) {
         keep_visible(cursor, &batch);
@@ -317,9 +325,9 @@ next_write(const struct torc_cursor *cursor)
     if (set->count == 0)
         return NULL;
     if (cursor->descending)
-        write = torci_write_set_before(set, begun ? cursor->shown : cursor->to, false);
+        write = torci_write_set_before(set, cursor->keyspace, begun ? cursor->shown : cursor->to, false);
     else
-        write = torci_write_set_after(set, begun ? cursor->shown : cursor->from, !begun);
+        write = torci_write_set_after(set, cursor->keyspace, begun ? cursor->shown : cursor->from, !begun);
     return write == NULL || beyond(cursor, write->key) ? NULL : write;
 }
 
@@ -380,9 +388,14 @@ step(struct torc_cursor *cursor, struct torc_slice *key, struct torci_version **
         *version = pair->version;
     }
     if (order >= 0) {
+        status = torci_txn_resolve(cursor->txn, write);
+        if (status != TORC_OK)
+            return status;
         *key = write->key;
-        *version = torci_version_live(write->version) ? write->version : NULL;
+        *version = write->version;
     }
+    if (!torci_version_shows(*version, &cursor->txn->moment))
+        *version = NULL;
     advance(cursor, *key);
     return TORC_OK;
 }
@@ -411,7 +424,7 @@ torc_cursor_next(struct torc_cursor *cursor, struct torc_slice *key, struct torc
     if (status == TORC_OK) {
         *key = found;
         if (value != NULL)
-            *value = torc_slice(version->bytes, version->size);
+            *value = torci_version_value(version);
     }
     torci_txn_leave(cursor->txn);
     return status;

@@ -24,6 +24,7 @@
 #include "base/annotate.h"
 #include "base/fiber.h"
 #include "base/testing.h"
+#include "mvcc/keyspace.h"
 #include "mvcc/reclaim.h"
 #include "mvcc/txn.h"
 
@@ -326,8 +327,9 @@ struct torct_open {
 static inline void
 torct_begin(struct torct_world *world, unsigned number, const struct torct_plan *plan, struct torct_open *open)
 {
-    struct torc_txn_options options = {plan->mode == TORCT_SERIALIZABLE ? TORC_SERIALIZABLE : TORC_SNAPSHOT,
-                                       plan->mode == TORCT_READ_ONLY};
+    struct torc_txn_options options = {.isolation =
+                                           plan->mode == TORCT_SERIALIZABLE ? TORC_SERIALIZABLE : TORC_SNAPSHOT,
+                                       .read_only = plan->mode == TORCT_READ_ONLY};
 
     open->plan = plan;
     open->entry = torct_entry_next(&world->logs[number], plan->mode);
@@ -392,13 +394,13 @@ static inline void
 torct_prune(struct torc_mvcc *store, unsigned key)
 {
     struct torci_shard *shard = torci_shard_own(store);
-    uint64_t order = torci_index_order_word(store->index, torct_key(key));
+    uint64_t order = torci_key_order(store, torct_key(key));
     struct torci_epoch_guard guard;
     struct torci_record *record;
 
     torci_view_refresh(&shard->view, store);
     guard = torci_epoch_enter();
-    record = torci_index_find(store->index, guard, torct_key(key), order);
+    record = torci_index_find(store->main->index, guard, torct_key(key), order);
     if (record != NULL)
         torci_reclaim_touch(shard, guard, record, torci_clock_now(&store->clock));
     torci_epoch_exit(guard);
@@ -440,7 +442,7 @@ torct_single(struct torct_world *world, unsigned number, const struct torct_step
         (void)torci_reclaim_sweep(torci_shard_own(world->store));
         break;
     case TORCT_WALK:
-        status = torci_reclaim_walk(torci_shard_own(world->store));
+        status = torci_walk_all(world->store, torci_reclaim_visit, torci_shard_own(world->store));
         break;
     case TORCT_PRUNE:
         torct_prune(world->store, step->key);
@@ -740,7 +742,7 @@ torct_conserved(struct torct_world *world, unsigned keys)
         return "A6: the queues do not know of all versions that could go";
     if (torc_mvcc_collect(world->store) != TORC_OK || torc_mvcc_stats(world->store, &stats) != TORC_OK)
         return "A6: collecting failed";
-    torci_index_stats(world->store->index, &index);
+    torci_index_stats(world->store->main->index, &index);
     if (stats.keys != keys)
         return "A6: keys are counted wrong";
     if (stats.versions_created - stats.versions_freed != keys)

@@ -65,7 +65,7 @@ torct_retired_free(void *context, void *object, size_t size, unsigned kind)
 static inline struct torci_limbo *
 torct_limbo_create(struct torci_heap *heap)
 {
-    struct torci_limbo *limbo = torci_limbo_create(heap, torct_retired_free, heap);
+    struct torci_limbo *limbo = torci_limbo_create(heap, NULL, torct_retired_free, heap);
 
     if (limbo == NULL)
         abort();

@@ -7,20 +7,22 @@
 #include "mvcc/reclaim.h"
 
 /* Not a status of the interface: look again. */
-#define AGAIN TORC_EXISTS
+#define AGAIN ((enum torc_status)127)
 
 struct torci_record *
-torci_record_create(struct torc_mvcc *store, struct torc_slice key, uint64_t order)
+torci_record_create(struct torc_keyspace *keyspace, struct torc_slice key, uint64_t order)
 {
-    struct torci_record *record = torci_alloc(&store->heap, sizeof *record + key.size);
+    struct torci_record *record = torci_alloc(&keyspace->store->heap, sizeof *record + key.size);
 
+    torc_assert(key.size > 0 && key.size <= TORC_KEY_SIZE_MAX);
     if (record == NULL)
         return NULL;
     torci_init(&record->chain, (uintptr_t)0);
     record->order = order;
     torci_init(&record->head, NULL);
     torci_init(&record->flags, 0u);
-    record->key_size = (uint32_t)key.size;
+    record->key_size = (uint16_t)key.size;
+    record->keyspace = keyspace->number;
     memcpy(record->key, key.data, key.size);
     return record;
 }
@@ -31,28 +33,31 @@ torci_record_destroy(struct torc_mvcc *store, struct torci_record *record)
     torci_free(&store->heap, record, sizeof *record + record->key_size);
 }
 
-struct torci_version *
-torci_version_create(struct torci_shard *shard, struct torc_slice value, uint32_t flags)
+enum torc_status
+torci_demand_check(const struct torci_demand *demand, const struct torci_version *base, struct torci_moment *moment)
 {
-    struct torci_version *version = torci_alloc(&shard->store->heap, torci_version_bytes((uint32_t)value.size));
+    bool shown = torci_version_shows(base, moment);
+    struct torc_slice value;
 
-    if (version == NULL)
-        return NULL;
-    torci_init(&version->stamp, (uint64_t)TORCI_STAMP_PENDING);
-    torci_init(&version->older, NULL);
-    version->size = (uint32_t)value.size;
-    version->flags = flags;
-    if (value.size > 0)
-        memcpy(version->bytes, value.data, value.size);
-    torci_count(&shard->counters.versions_created, 1);
-    return version;
-}
-
-void
-torci_version_destroy(struct torci_shard *shard, struct torci_version *version)
-{
-    torci_free(&shard->store->heap, version, torci_version_bytes(version->size));
-    torci_count_shared(&shard->counters.versions_freed, 1);
+    switch (demand->kind) {
+    case TORCI_DEMAND_NOTHING:
+        return TORC_OK;
+    case TORCI_DEMAND_PRESENT:
+        return shown ? TORC_OK : TORC_NOT_FOUND;
+    case TORCI_DEMAND_ABSENT:
+        return shown ? TORC_EXISTS : TORC_OK;
+    case TORCI_DEMAND_EXPIRED:
+        return torci_version_live(base) && !shown ? TORC_OK : TORC_NOT_FOUND;
+    case TORCI_DEMAND_EQUAL:
+        break;
+    }
+    if (!shown)
+        return TORC_NOT_FOUND;
+    value = torci_version_value(base);
+    if (value.size != demand->expected.size ||
+        (value.size > 0 && memcmp(value.data, demand->expected.data, value.size) != 0))
+        return TORC_MISMATCH;
+    return TORC_OK;
 }
 
 static enum torc_status
@@ -68,6 +73,26 @@ has_descriptor(const struct torci_install *install)
     return torci_stamp_tag(install->stamp) == TORCI_STAMP_DESCRIPTOR;
 }
 
+/* What is checked and made of `base` before anything is published. */
+static enum torc_status
+prepare(const struct torci_install *install, struct torci_write *write, struct torci_version *base)
+{
+    struct torci_version *merged;
+    enum torc_status status = TORC_OK;
+
+    if (install->demand != NULL)
+        status = torci_demand_check(install->demand, base, install->moment);
+    if (status != TORC_OK || write->merges == NULL)
+        return status;
+    status = torci_merge_apply(install->shard, write->merges, base, install->moment, &merged);
+    if (status != TORC_OK)
+        return status == AGAIN ? torci_fail(TORC_INVALID, "a merge operator returned an unknown status") : status;
+    if (write->version != NULL)
+        torci_version_destroy(install->shard, write->version); /* Of an attempt before: never published. */
+    write->version = merged;
+    return TORC_OK;
+}
+
 /* Publish a record of our own. With a descriptor it carries our version at once: nothing can become visible before the
  * owner decides. A PENDING version could be stamped by whoever finds it, before scans can: it has to wait for the
  * tree. */
@@ -78,16 +103,19 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
     enum torc_status status;
 
     if (write->fresh == NULL)
-        write->fresh = torci_record_create(install->store, write->key, write->order);
+        write->fresh = torci_record_create(write->keyspace, write->key, write->order);
     if (write->fresh == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for a key");
     if (has_descriptor(install)) {
+        status = prepare(install, write, NULL);
+        if (status != TORC_OK)
+            return status;
         torci_init(&write->version->older, NULL);
         torci_init(&write->version->stamp, install->stamp);
         torci_init(&write->fresh->head, write->version);
     }
     /* R1 */
-    status = torci_index_insert(install->store->index, install->guard, install->shard->limbo, write->fresh, &existing);
+    status = torci_index_insert(write->keyspace->index, install->guard, install->shard->limbo, write->fresh, &existing);
     if (status == TORC_EXISTS) {
         write->record = existing;
         return AGAIN;
@@ -100,16 +128,18 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
         return AGAIN;
     write->installed = true;
     write->was_live = false;
-    return torci_index_order(install->store->index, install->guard, install->shard->limbo, write->record);
+    write->was_shown = false;
+    return torci_index_order(write->keyspace->index, install->guard, install->shard->limbo, write->record);
 }
 
 /* The version that ours will replace: `*base` (NULL: none). */
 static enum torc_status
-find_base(const struct torci_install *install, const struct torci_write *write, struct torci_version *head,
+find_base(struct torci_install *install, const struct torci_write *write, struct torci_version *head,
           struct torci_version **base)
 {
     struct torci_clock *clock = &install->store->clock;
     struct torci_verdict verdict = torci_version_verdict(head, clock);
+    bool checked = install->rank != NULL && write->merges == NULL;
 
     *base = head;
     switch (verdict.fate) {
@@ -117,8 +147,10 @@ find_base(const struct torci_install *install, const struct torci_write *write, 
         (void)torci_descriptor_decide(verdict.owner, clock);
         return AGAIN;
     case TORCI_FATE_INSTALLING:
-        if (install->rank != NULL && !torci_descriptor_outranks(install->rank, verdict.owner))
+        if (install->rank != NULL && !torci_descriptor_outranks(install->rank, verdict.owner)) {
+            install->outranked = true;
             return conflict(write);
+        }
         if (torci_descriptor_wound(verdict.owner))
             torci_count(&install->shard->counters.wounds, 1);
         return AGAIN;
@@ -132,14 +164,14 @@ find_base(const struct torci_install *install, const struct torci_write *write, 
         break;
     }
     torc_assert(verdict.fate == TORCI_FATE_COMMITTED); /* version.h I1 */
-    if (install->rank != NULL && verdict.stamp > install->rank->snapshot)
+    if (checked && verdict.stamp > install->rank->snapshot)
         return conflict(write);
     return TORC_OK;
 }
 
 /* One attempt to go over the head of `record`. */
 static enum torc_status
-install_over(const struct torci_install *install, struct torci_write *write, struct torci_record *record)
+install_over(struct torci_install *install, struct torci_write *write, struct torci_record *record)
 {
     struct torci_version *head = torci_load(&record->head, memory_order_seq_cst); /* version.h A1 */
     struct torci_version *base = NULL;
@@ -155,9 +187,10 @@ install_over(const struct torci_install *install, struct torci_write *write, str
         if (status != TORC_OK)
             return status;
     }
-    if (install->only_live && !torci_version_live(base))
-        return TORC_NOT_FOUND;
-    status = torci_index_order(install->store->index, install->guard, install->shard->limbo, record);
+    status = prepare(install, write, base);
+    if (status != TORC_OK)
+        return status;
+    status = torci_index_order(write->keyspace->index, install->guard, install->shard->limbo, record);
     if (status != TORC_OK)
         return torci_fail(status, "no memory for the index");
 
@@ -171,13 +204,22 @@ install_over(const struct torci_install *install, struct torci_write *write, str
     write->record = record;
     write->installed = true;
     write->was_live = torci_version_live(base);
+    write->was_shown = torci_version_shows(base, install->moment);
     if (head != base)
         torci_limbo_add(install->shard->limbo, head, torci_version_bytes(head->size), TORCI_RETIRED_VERSION);
     return TORC_OK;
 }
 
+/* Whether the demand can only be met by a value that is there. */
+static bool
+wants_value(const struct torci_install *install)
+{
+    return install->demand != NULL && install->demand->kind != TORCI_DEMAND_NOTHING &&
+           install->demand->kind != TORCI_DEMAND_ABSENT;
+}
+
 enum torc_status
-torci_install(const struct torci_install *install, struct torci_write *write)
+torci_install(struct torci_install *install, struct torci_write *write)
 {
     enum torc_status status;
 
@@ -186,10 +228,10 @@ torci_install(const struct torci_install *install, struct torci_write *write)
         if (torci_limbo_reserve(install->shard->limbo, install->retires_kept + TORCI_INSTALL_RETIRES_MAX) != TORC_OK)
             return torci_fail(TORC_NO_MEMORY, "no memory to retire what is replaced");
         if (write->record == NULL)
-            write->record = torci_index_find(install->store->index, install->guard, write->key, write->order);
+            write->record = torci_index_find(write->keyspace->index, install->guard, write->key, write->order);
         if (write->record != NULL)
             status = install_over(install, write, write->record);
-        else if (install->only_live)
+        else if (wants_value(install))
             status = TORC_NOT_FOUND;
         else
             status = install_fresh(install, write);

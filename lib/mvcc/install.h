@@ -6,8 +6,10 @@
  *   head is            frozen        help it out, look again
  *                      aborted       go under it: it leaves the chain by our CAS, and we retire it
  *                      INSTALLING    a blind write, or the higher rank, aborts its owner; the lower rank gives up
+ *                                    (and tries again: commit.c)
  *                      DECIDING      decided on the way, by whoever looks; VALIDATING likewise
- *                      committed     newer than our snapshot: somebody else was first; else it is what we replace
+ *                      committed     newer than our snapshot: somebody else was first, unless we merge; else it is
+ *                                    what we replace
  *
  * Ordering   R1 CAS of record.head, publication of a fresh record (index) -> version.h A1. seq_cst, before the
  *            descriptor leaves INSTALLING, or the version PENDING, in S.
@@ -20,8 +22,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mvcc/merge.h"
 #include "mvcc/store.h"
 #include "mvcc/write_set.h"
+
+/* What a write wants of the value that it replaces. */
+enum torci_demand_kind {
+    TORCI_DEMAND_NOTHING,
+    TORCI_DEMAND_PRESENT,                    /* TORC_NOT_FOUND otherwise. */
+    TORCI_DEMAND_ABSENT,                     /* TORC_EXISTS otherwise. */
+    TORCI_DEMAND_EQUAL,                      /* TORC_NOT_FOUND, TORC_MISMATCH otherwise. */
+    TORCI_DEMAND_EXPIRED,                    /* A value whose time has come; TORC_NOT_FOUND otherwise. */
+};
+
+struct torci_demand {
+    enum torci_demand_kind kind;
+    struct torc_slice expected;              /* EQUAL. */
+};
+
+/* Whether `base` (NULL: nothing) is as demanded; TORC_OK, or why not. */
+TORC_MUST_CHECK enum torc_status torci_demand_check(const struct torci_demand *demand, const struct torci_version *base,
+                                                    struct torci_moment *moment);
 
 struct torci_install {
     struct torc_mvcc *store;
@@ -29,16 +50,19 @@ struct torci_install {
     struct torci_epoch_guard guard;
     uint64_t stamp;                          /* What the version carries: a descriptor, or TORCI_STAMP_PENDING. */
     const struct torci_descriptor *rank;     /* Snapshot and rank of who writes; NULL: blind, conflicts with nobody. */
-    bool only_live;                          /* TORC_NOT_FOUND if there is nothing to replace. */
+    const struct torci_demand *demand;       /* NULL: nothing. */
+    struct torci_moment *moment;             /* By which values expire. */
+    bool outranked;                          /* Set with TORC_CONFLICT: it met a higher rank that is not decided. */
     size_t retires_kept;                     /* So many adds to the limbo must still succeed after it. */
 };
 
 /* Retires that one attempt may need: into both indexes, and an aborted head. */
 enum { TORCI_INSTALL_RETIRES_MAX = 2 * TORCI_INDEX_RETIRES_MAX + 1 };
 
-/* Put write->version onto its chain; sets record, installed, was_live; `fresh` is NULL if it was used.
- * TORC_CONFLICT (noted), TORC_NOT_FOUND, TORC_NO_MEMORY: `installed` tells whether it is on the chain all the same. */
-TORC_MUST_CHECK enum torc_status torci_install(const struct torci_install *install, struct torci_write *write);
+/* Put write->version onto its chain, merged before if it is to be; sets record, installed, was_live, was_shown; `fresh`
+ * is NULL if it was used. TORC_CONFLICT (noted), what the demand or a merge operator said, TORC_NO_MEMORY: `installed`
+ * tells whether it is on the chain all the same. */
+TORC_MUST_CHECK enum torc_status torci_install(struct torci_install *install, struct torci_write *write);
 
 /* Take write->version, whose owner is aborted, off the chain again, unless somebody did. Returns whether it was
  * there. */
@@ -59,11 +83,7 @@ torci_write_leaves_garbage(const struct torci_write *write)
 }
 
 /* A private record for `key` with no version; NULL: no memory. */
-struct torci_record *torci_record_create(struct torc_mvcc *store, struct torc_slice key, uint64_t order);
+struct torci_record *torci_record_create(struct torc_keyspace *keyspace, struct torc_slice key, uint64_t order);
 void torci_record_destroy(struct torc_mvcc *store, struct torci_record *record);
-
-/* A private version; `value` is copied. NULL: no memory. */
-struct torci_version *torci_version_create(struct torci_shard *shard, struct torc_slice value, uint32_t flags);
-void torci_version_destroy(struct torci_shard *shard, struct torci_version *version);
 
 #endif

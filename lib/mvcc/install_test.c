@@ -33,7 +33,7 @@ TestSuite(install_uninstall, .init = create, .fini = destroy, .timeout = 30);
 static uint64_t
 order_of(const char *key)
 {
-    return torci_index_order_word(store.mvcc->index, torct_text(key));
+    return torci_key_order(store.mvcc, torct_text(key));
 }
 
 /* A write without lanes; one per test. */
@@ -42,9 +42,10 @@ write_of(const char *key, const char *value)
 {
     static struct torci_write made;
 
+    made.keyspace = store.mvcc->main;
     made.key = torct_text(key);
     made.order = order_of(key);
-    made.version = torci_version_create(shard, torct_text(value), 0);
+    made.version = torci_version_create(shard, torct_text(value), UINT64_MAX, 0);
     cr_assert_not_null(made.version);
     return &made;
 }
@@ -52,8 +53,11 @@ write_of(const char *key, const char *value)
 static enum torc_status
 install(struct torci_write *write, const struct torci_descriptor *rank, bool only_live)
 {
+    static const struct torci_demand present = {TORCI_DEMAND_PRESENT, {NULL, 0}};
+    struct torci_moment moment = {store.mvcc, 0};
     struct torci_install how = {.store = store.mvcc, .shard = shard, .guard = torci_epoch_enter(),
-                                .stamp = TORCI_STAMP_PENDING, .rank = rank, .only_live = only_live};
+                                .stamp = TORCI_STAMP_PENDING, .rank = rank, .moment = &moment,
+                                .demand = only_live ? &present : NULL};
     enum torc_status status = torci_install(&how, write);
 
     torci_epoch_exit(how.guard);
@@ -82,12 +86,12 @@ static struct torci_record *
 insert_empty(const char *key)
 {
     struct torci_epoch_guard guard = torci_epoch_enter();
-    struct torci_record *record = torci_record_create(store.mvcc, torct_text(key), order_of(key));
+    struct torci_record *record = torci_record_create(store.mvcc->main, torct_text(key), order_of(key));
     struct torci_record *existing;
 
     cr_assert_not_null(record);
     cr_assert_eq(torci_limbo_reserve(shard->limbo, TORCI_INDEX_RETIRES_MAX), TORC_OK);
-    cr_assert_eq(torci_index_insert(store.mvcc->index, guard, shard->limbo, record, &existing), TORC_OK);
+    cr_assert_eq(torci_index_insert(store.mvcc->main->index, guard, shard->limbo, record, &existing), TORC_OK);
     torci_epoch_exit(guard);
     return record;
 }
@@ -143,7 +147,7 @@ Test(install, takes_the_record_it_was_given)
 {
     struct torci_write *write = write_of("k", "v");
 
-    write->fresh = torci_record_create(store.mvcc, write->key, write->order);
+    write->fresh = torci_record_create(store.mvcc->main, write->key, write->order);
     cr_assert_not_null(write->fresh);
     struct torci_record *given = write->fresh;
     cr_assert_eq(install_blind(write), TORC_OK);
@@ -155,7 +159,7 @@ Test(install, leaves_its_own_record_unused_if_one_is_there)
     struct torci_write *write = write_of("k", "new");
 
     torct_put(store.mvcc, "k", "old");
-    write->fresh = torci_record_create(store.mvcc, write->key, write->order);
+    write->fresh = torci_record_create(store.mvcc->main, write->key, write->order);
     struct torci_record *given = write->fresh;
     cr_assert_eq(install_blind(write), TORC_OK);
     cr_expect_neq(write->record, given);

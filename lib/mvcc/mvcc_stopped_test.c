@@ -288,9 +288,10 @@ Test(mvcc_stopped, before_stamping_a_write_of_one_key_is_stamped_by_the_others)
     struct torci_install how = {.store = store.mvcc, .shard = shard, .stamp = TORCI_STAMP_PENDING};
     static struct torci_write write;
 
+    write.keyspace = store.mvcc->main;
     write.key = torct_text(single);
-    write.order = torci_index_order_word(store.mvcc->index, write.key);
-    write.version = torci_version_create(shard, torct_text("stopped"), 0);
+    write.order = torci_key_order(store.mvcc, write.key);
+    write.version = torci_version_create(shard, torct_text("stopped"), UINT64_MAX, 0);
     cr_assert_not_null(write.version);
     /* Its section stays open, as the stopped thread's would: what it looks at afterwards is still there. */
     how.guard = torci_epoch_enter();
@@ -339,7 +340,7 @@ Test(mvcc_stopped, before_taking_out_a_frozen_record_keeps_nobody_from_its_key)
     record = torct_record(store.mvcc, single);
     head = torci_load(&record->head, memory_order_seq_cst);
     cr_assert(torci_cas(&record->head, &head, torci_frozen(), memory_order_seq_cst, memory_order_seq_cst));
-    torci_count_signed(&shard->counters.keys, -1);
+    torci_keyspace_count(store.mvcc->main, -1);
     expect_progress();
     cr_assert_eq(torci_limbo_reserve(shard->limbo, TORCI_INDEX_RETIRES_MAX + 8), TORC_OK);
     cr_expect(torci_load(&record->flags, memory_order_seq_cst) & TORCI_RECORD_REMOVED, "somebody took it out");

@@ -172,8 +172,8 @@ torct_record(struct torc_mvcc *store, const char *key)
 {
     struct torci_epoch_guard guard = torci_epoch_enter();
     struct torc_slice slice = torct_text(key);
-    uint64_t order = torci_index_order_word(store->index, slice);
-    struct torci_record *record = torci_index_find(store->index, guard, slice, order);
+    uint64_t order = torci_key_order(store, slice);
+    struct torci_record *record = torci_index_find(store->main->index, guard, slice, order);
 
     torci_epoch_exit(guard);
     return record;
@@ -288,8 +288,7 @@ torct_commit_finish(struct torct_commit *commit)
     for (write = torci_write_set_first(&commit->txn->writes); write != NULL; write = torci_write_next(write)) {
         if (torci_state_of(word) == TORCI_COMMITTED) {
             torci_store(&write->version->stamp, torci_stamp_committed(torci_state_stamp(word)), memory_order_release);
-            torci_count_signed(&shard->counters.keys,
-                               (torci_version_live(write->version) ? 1 : 0) - (write->was_live ? 1 : 0));
+            torci_keyspace_count(write->keyspace, torci_write_keys_change(write));
         } else {
             (void)torci_uninstall(&install, write);
         }

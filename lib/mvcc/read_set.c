@@ -33,14 +33,15 @@ copy_slice(struct torci_arena *arena, struct torc_slice *slice)
 }
 
 enum torc_status
-torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap, struct torci_record *record,
+torci_read_set_note(struct torci_read_set *set, struct torc_keyspace *keyspace, struct torci_record *record,
                     struct torci_version *version, struct torc_slice key, uint64_t order)
 {
-    struct torci_read *read = has_arena(set, heap) ? torci_arena_alloc(set->arena, sizeof *read) : NULL;
+    struct torci_read *read = has_arena(set, &keyspace->store->heap) ? torci_arena_alloc(set->arena, sizeof *read) : NULL;
 
     torc_assert((record == NULL) == (version == NULL));
     if (read == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory to note a read");
+    read->keyspace = keyspace;
     read->record = record;
     read->version = version;
     read->order = order;
@@ -56,15 +57,16 @@ torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap, struct 
 }
 
 enum torc_status
-torci_read_set_range(struct torci_read_set *set, struct torci_heap *heap, struct torc_slice from, struct torc_slice to,
-                     bool descending, struct torci_range **range)
+torci_read_set_range(struct torci_read_set *set, struct torc_keyspace *keyspace, struct torc_slice from,
+                     struct torc_slice to, bool descending, struct torci_range **range)
 {
-    struct torci_range *fresh = has_arena(set, heap) ? torci_arena_alloc(set->arena, sizeof *fresh) : NULL;
+    struct torci_range *fresh = has_arena(set, &keyspace->store->heap) ? torci_arena_alloc(set->arena, sizeof *fresh) : NULL;
 
     *range = NULL;
     if (fresh == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory to note a range");
     memset(fresh, 0, sizeof *fresh);
+    fresh->keyspace = keyspace;
     fresh->from = from;
     fresh->to = to;
     fresh->descending = descending;
@@ -181,8 +183,11 @@ read_valid(struct validation *validation, struct torci_epoch_guard guard, const 
     struct torci_record *record = read->record;
     struct torci_version *seen = NULL;
 
+    validation->spoiled = read->key;
+    if (!torci_keyspace_usable(read->keyspace))
+        return false;
     if (record == NULL)
-        record = torci_index_find(validation->descriptor->store->index, guard, read->key, read->order);
+        record = torci_index_find(read->keyspace->index, guard, read->key, read->order);
     validation->spoiled = record != NULL ? torci_record_key(record) : read->key;
     if (record != NULL && !seen_at_stamp(validation, record, &seen))
         return false;
@@ -247,7 +252,7 @@ batch_valid(struct validation *validation, const struct torci_range *range, cons
 static bool
 range_valid(struct validation *validation, struct torci_epoch_guard guard, const struct torci_range *range)
 {
-    struct torci_index *index = validation->descriptor->store->index;
+    struct torci_index *index = range->keyspace->index;
     const struct torci_range_item *item = range->items;
     struct torc_slice start = range->descending ? range->to : range->from;
     struct torci_batch batch;
@@ -255,6 +260,9 @@ range_valid(struct validation *validation, struct torci_epoch_guard guard, const
 
     if (!range->complete && range->last.size == 0)
         return true; /* Nothing has been shown. */
+    validation->spoiled = range->from;
+    if (!torci_keyspace_usable(range->keyspace))
+        return false;
     torci_index_seek(index, guard, start, !range->descending, range->descending, &batch);
     for (;;) {
         if (!batch_valid(validation, range, &batch, &item, &more))

@@ -35,6 +35,7 @@ struct torci_read {
     struct torci_read *next;
     struct torci_record *record;      /* NULL: was absent. */
     struct torci_version *version;
+    struct torc_keyspace *keyspace;
     struct torc_slice key;            /* Absent only; in the arena. */
     uint64_t order;
 };
@@ -49,6 +50,7 @@ struct torci_range_item {
 /* The part of a range that has been seen. */
 struct torci_range {
     struct torci_range *next;
+    struct torc_keyspace *keyspace;
     struct torc_slice from;           /* Inclusive; in the arena. Empty: open. */
     struct torc_slice to;             /* Exclusive; in the arena. Empty: open. */
     struct torc_slice last;           /* The last key shown; borrowed until sealed. Empty: none yet. */
@@ -65,12 +67,12 @@ struct torci_read_set {
 };
 
 /* Each returns TORC_NO_MEMORY with the set unchanged, or TORC_OK. */
-TORC_MUST_CHECK enum torc_status torci_read_set_note(struct torci_read_set *set, struct torci_heap *heap,
+TORC_MUST_CHECK enum torc_status torci_read_set_note(struct torci_read_set *set, struct torc_keyspace *keyspace,
                                                      struct torci_record *record, struct torci_version *version,
                                                      struct torc_slice key, uint64_t order);
 TORC_MUST_CHECK enum torc_status
-torci_read_set_range(struct torci_read_set *set, struct torci_heap *heap, struct torc_slice from, struct torc_slice to,
-                     bool descending, struct torci_range **range);
+torci_read_set_range(struct torci_read_set *set, struct torc_keyspace *keyspace, struct torc_slice from,
+                     struct torc_slice to, bool descending, struct torci_range **range);
 TORC_MUST_CHECK enum torc_status
 torci_read_set_item(struct torci_read_set *set, struct torci_range *range, struct torci_record *record,
                     struct torci_version *version);

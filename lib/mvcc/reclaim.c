@@ -61,7 +61,7 @@ create_shard(struct torc_mvcc *store)
     if (shard == NULL)
         return NULL;
     shard->store = store;
-    shard->limbo = torci_limbo_create(&store->heap, free_retired, shard);
+    shard->limbo = torci_limbo_create(&store->heap, NULL, free_retired, shard);
     if (shard->limbo == NULL) {
         torci_free_line(&store->heap, shard, sizeof *shard);
         return NULL;
@@ -115,6 +115,13 @@ torci_shard_own(struct torc_mvcc *store)
     if (shard != NULL)
         torci_store(&block->shards[index % TORCI_SHARD_BLOCK], shard, memory_order_release); /* R5: the whole shard */
     return shard;
+}
+
+enum torc_status
+torci_shard_obtain(struct torc_mvcc *store, struct torci_shard **shard)
+{
+    *shard = torci_shard_own(store);
+    return *shard != NULL ? TORC_OK : torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store");
 }
 
 void
@@ -208,7 +215,7 @@ drop_queued(struct torci_shard *shard, struct torci_record *record)
     uint32_t before = torci_fetch_and(&record->flags, ~(uint32_t)TORCI_RECORD_QUEUED, memory_order_seq_cst); /* R3 A3 */
 
     torc_assert(before & TORCI_RECORD_QUEUED);
-    if (before & TORCI_RECORD_REMOVED)
+    if ((before & TORCI_RECORD_REMOVED) && (before & TORCI_RECORD_HELD) == TORCI_RECORD_QUEUED)
         retire_record(shard, record);
     return before;
 }
@@ -443,7 +450,7 @@ refresh_view(struct torci_shard *shard)
     if (shard->view.walked / SLOTS_PER_COMMIT > TORCI_VIEW_COMMITS)
         shard->commits_until_view = shard->view.walked / SLOTS_PER_COMMIT;
     shard->retired_over = false;
-    if (store->retired_limit_bytes > 0) {
+    if (store->options.retired_limit_bytes > 0) {
         uint32_t bound = torci_thread_index_bound();
         uint64_t bytes = 0;
 
@@ -452,7 +459,7 @@ refresh_view(struct torci_shard *shard)
 
             bytes += other == NULL ? 0 : torci_limbo_bytes(other->limbo);
         }
-        shard->retired_over = bytes > store->retired_limit_bytes;
+        shard->retired_over = bytes > store->options.retired_limit_bytes;
     }
 }
 
@@ -475,11 +482,11 @@ torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, 
 
     if (!room(shard, TORCI_INDEX_RETIRES_MAX + RETIRE_ROOM))
         return TORC_NO_MEMORY;
-    if (torci_index_remove(shard->store->index, guard, shard->limbo, record, &status)) {
+    if (torci_index_remove(torci_keyspace_of(shard->store, record)->index, guard, shard->limbo, record, &status)) {
         uint32_t before = torci_fetch_or(&record->flags, TORCI_RECORD_REMOVED, memory_order_seq_cst); /* R3 A3 */
 
         torc_assert((before & TORCI_RECORD_REMOVED) == 0);
-        if ((before & TORCI_RECORD_QUEUED) == 0)
+        if ((before & TORCI_RECORD_HELD) == 0)
             retire_record(shard, record);
         return TORC_OK;
     }
@@ -555,8 +562,9 @@ torci_reclaim_admit(struct torci_shard *shard, size_t value_size)
 }
 
 enum torc_status
-torci_walk(struct torc_mvcc *store, torci_visit_fn *visit, void *context)
+torci_walk(struct torc_keyspace *keyspace, torci_visit_fn *visit, void *context)
 {
+    struct torc_mvcc *store = keyspace->store;
     /* One leaf per section; the last key of a leaf is kept as a copy to go on from. */
     unsigned char *position = torci_alloc(&store->heap, TORC_KEY_SIZE_MAX);
     size_t position_size = 0;
@@ -568,7 +576,11 @@ torci_walk(struct torc_mvcc *store, torci_visit_fn *visit, void *context)
     while (more) {
         struct torci_epoch_guard guard = torci_epoch_enter();
 
-        torci_index_seek(store->index, guard, torc_slice(position, position_size), false, false, &batch);
+        if (!torci_keyspace_usable(keyspace)) {
+            torci_epoch_exit(guard);
+            break;
+        }
+        torci_index_seek(keyspace->index, guard, torc_slice(position, position_size), false, false, &batch);
         if (batch.count > 0) {
             struct torci_record *last = batch.records[batch.count - 1];
 
@@ -584,9 +596,8 @@ torci_walk(struct torc_mvcc *store, torci_visit_fn *visit, void *context)
     return TORC_OK;
 }
 
-/* Prune one record, whether noted or not. */
-static void
-visit_prune(void *context, struct torci_epoch_guard guard, struct torci_record *record)
+void
+torci_reclaim_visit(void *context, struct torci_epoch_guard guard, struct torci_record *record)
 {
     struct torci_shard *shard = context;
 
@@ -596,10 +607,4 @@ visit_prune(void *context, struct torci_epoch_guard guard, struct torci_record *
         (void)(torci_reclaim_frozen(shard, guard, record) == TORC_OK); /* No memory: it stays, as it was. */
     else if (has_garbage(record))
         (void)prune(shard, guard, record);
-}
-
-enum torc_status
-torci_reclaim_walk(struct torci_shard *shard)
-{
-    return torci_walk(shard->store, visit_prune, shard);
 }

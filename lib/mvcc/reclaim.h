@@ -34,8 +34,9 @@
 
 #include "mvcc/store.h"
 
-/* The calling thread's shard, made if need be; NULL: no memory. */
+/* The calling thread's shard, made if need be; NULL: no memory. The other one tells TORC_NO_MEMORY with its detail. */
 struct torci_shard *torci_shard_own(struct torc_mvcc *store);
+TORC_MUST_CHECK enum torc_status torci_shard_obtain(struct torc_mvcc *store, struct torci_shard **shard);
 
 /* The shard of a thread index, or NULL. The caller only reads counters, or has adopted the index. */
 struct torci_shard *torci_shard_at(struct torc_mvcc *store, uint32_t index);
@@ -58,8 +59,8 @@ void torci_reclaim_step(struct torci_shard *shard, size_t budget);
 /* Look at the snapshots now, and work through the whole queue once. Returns whether anything was achieved. */
 bool torci_reclaim_sweep(struct torci_shard *shard);
 
-/* Walk the whole index and prune each record, noted or not. Outside of a section. */
-TORC_MUST_CHECK enum torc_status torci_reclaim_walk(struct torci_shard *shard);
+/* For torci_walk(): prune a record, noted or not. The context is a shard, of the caller. */
+void torci_reclaim_visit(void *context, struct torci_epoch_guard guard, struct torci_record *record);
 
 /* Whether the store's limits admit a value of `value_size` bytes, with its key if that is new; else TORC_BUSY with its
  * detail. Tries to give some memory back before that. Outside of a section. */
@@ -68,8 +69,9 @@ TORC_MUST_CHECK enum torc_status torci_reclaim_admit(struct torci_shard *shard, 
 /* Free what is past its grace period and was left lying by any thread. Returns the number of objects freed. */
 size_t torci_reclaim_relieve(struct torc_mvcc *store);
 
-/* Show every record to `visit`, in key order, each batch in a section of its own. TORC_NO_MEMORY: none was shown. */
+/* Show every record of a keyspace to `visit`, in key order, each batch in a section of its own; none once it is dropped.
+ * TORC_NO_MEMORY: none was shown. */
 typedef void torci_visit_fn(void *context, struct torci_epoch_guard guard, struct torci_record *record);
-TORC_MUST_CHECK enum torc_status torci_walk(struct torc_mvcc *store, torci_visit_fn *visit, void *context);
+TORC_MUST_CHECK enum torc_status torci_walk(struct torc_keyspace *keyspace, torci_visit_fn *visit, void *context);
 
 #endif

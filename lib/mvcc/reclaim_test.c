@@ -38,7 +38,7 @@ records(void)
 {
     struct torci_index_stats stats;
 
-    torci_index_stats(store.mvcc->index, &stats);
+    torci_index_stats(store.mvcc->main->index, &stats);
     return stats.records;
 }
 
@@ -122,7 +122,7 @@ static void
 prune_all(void)
 {
     (void)torci_reclaim_sweep(shard);
-    cr_assert_eq(torci_reclaim_walk(shard), TORC_OK);
+    cr_assert_eq(torci_walk(store.mvcc->main, torci_reclaim_visit, shard), TORC_OK);
 }
 
 Test(reclaim_chain, is_pruned_under_an_undecided_head)
@@ -347,12 +347,12 @@ Test(reclaim_record, that_nobody_wrote_to_leaves)
 {
     struct torci_epoch_guard guard = torci_epoch_enter();
     struct torc_slice key = torct_text("k");
-    uint64_t order = torci_index_order_word(store.mvcc->index, key);
-    struct torci_record *record = torci_record_create(store.mvcc, key, order), *existing;
+    uint64_t order = torci_key_order(store.mvcc, key);
+    struct torci_record *record = torci_record_create(store.mvcc->main, key, order), *existing;
 
     cr_assert_eq(torci_limbo_reserve(shard->limbo, 2 * TORCI_INDEX_RETIRES_MAX), TORC_OK);
-    cr_assert_eq(torci_index_insert(store.mvcc->index, guard, shard->limbo, record, &existing), TORC_OK);
-    cr_assert_eq(torci_index_order(store.mvcc->index, guard, shard->limbo, record), TORC_OK);
+    cr_assert_eq(torci_index_insert(store.mvcc->main->index, guard, shard->limbo, record, &existing), TORC_OK);
+    cr_assert_eq(torci_index_order(store.mvcc->main->index, guard, shard->limbo, record), TORC_OK);
     torci_epoch_exit(guard);
     torct_collect(store.mvcc);
     cr_expect_eq(records(), 0u);
@@ -366,7 +366,7 @@ Test(reclaim_record, left_frozen_in_the_index_is_taken_out_by_the_next_walk)
     record = torct_record(store.mvcc, "k");
     struct torci_version *version = torci_exchange(&record->head, torci_frozen(), memory_order_seq_cst);
     torci_version_destroy(shard, version);
-    torci_count_signed(&shard->counters.keys, -1);
+    torci_keyspace_count(store.mvcc->main, -1);
     torct_collect(store.mvcc);
     cr_expect_eq(records(), 0u);
     torct_put(store.mvcc, "k", "again");
@@ -529,11 +529,11 @@ Test(reclaim_walk, shows_every_record_in_key_order)
 {
     struct seen seen = {0, ""};
 
-    cr_assert_eq(torci_walk(store.mvcc, note_seen, &seen), TORC_OK);
+    cr_assert_eq(torci_walk(store.mvcc->main, note_seen, &seen), TORC_OK);
     cr_expect_eq(seen.count, 0u);
     for (unsigned i = 0; i < 777; i++)
         torct_put(store.mvcc, name_of(i * 389 % 777), "v");
-    cr_assert_eq(torci_walk(store.mvcc, note_seen, &seen), TORC_OK);
+    cr_assert_eq(torci_walk(store.mvcc->main, note_seen, &seen), TORC_OK);
     cr_expect_eq(seen.count, 777u);
 }
 
@@ -555,6 +555,6 @@ Test(reclaim_walk, goes_on_although_the_records_it_showed_leave)
     for (unsigned i = 0; i < 300; i++)
         torct_put(store.mvcc, name_of(i), "v");
     torct_put(store.mvcc, "zz", "v");
-    cr_assert_eq(torci_walk(store.mvcc, delete_seen, &count), TORC_OK);
+    cr_assert_eq(torci_walk(store.mvcc->main, delete_seen, &count), TORC_OK);
     cr_expect_eq(count, 301u);
 }

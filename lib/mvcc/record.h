@@ -17,13 +17,15 @@
 struct torci_version {
     _Atomic(uint64_t) stamp;                   /* See mvcc/version.h. */
     _Atomic(struct torci_version *) older;
-    uint32_t size;                             /* Of `bytes`. Immutable after publication. */
+    uint32_t size;                             /* Of `bytes`, all of it. Immutable after publication. */
     uint32_t flags;                            /* Immutable after publication. */
     unsigned char bytes[];
 };
 
 enum torci_version_flags {
     TORCI_VERSION_TOMBSTONE = 1u << 0,
+    TORCI_VERSION_EXPIRES = 1u << 1,           /* `bytes` begins with the time, 8 bytes; the value follows. */
+    TORCI_VERSION_EXPIRED = 1u << 2,           /* A tombstone, because of the time. */
 };
 
 struct torci_record {
@@ -31,7 +33,8 @@ struct torci_record {
     uint64_t order;                            /* Hash index: the hash, low bit 1. Immutable. */
     _Atomic(struct torci_version *) head;      /* Newest version; NULL: none yet; torci_frozen(): record is leaving. */
     _Atomic(uint32_t) flags;                   /* enum torci_record_flags */
-    uint32_t key_size;                         /* Immutable. */
+    uint16_t key_size;                         /* Immutable. */
+    uint16_t keyspace;                         /* Immutable. Its number; see mvcc/keyspace.h. */
     unsigned char key[];                       /* Immutable. */
 };
 
@@ -39,8 +42,13 @@ enum torci_record_flags {
     TORCI_RECORD_ORDERED = 1u << 0,            /* Is in the ordered index (set once, after its insertion there). */
     TORCI_RECORD_PRUNING = 1u << 1,            /* Somebody cuts its chain: a try-lock, nobody waits for it. */
     TORCI_RECORD_QUEUED = 1u << 2,             /* Stands in one thread's garbage queue. */
-    TORCI_RECORD_REMOVED = 1u << 3,            /* Out of the index. Of QUEUED's end and this, the later retires it. */
+    TORCI_RECORD_REMOVED = 1u << 3,            /* Out of the index. Who ends the last of what is left retires it. */
+    TORCI_RECORD_TIMED = 1u << 8,              /* One entry in the expiry wheel; a count, in the bits from here up. */
+    TORCI_RECORD_TIMED_MAX = 4,
 };
+
+/* Whoever sets REMOVED, or ends one of these, retires the record if none of the others is left. */
+#define TORCI_RECORD_HELD (TORCI_RECORD_QUEUED | ~(uint32_t)(TORCI_RECORD_TIMED - 1))
 
 /* A frozen head: the record is leaving the index. Never dereferenced. */
 static inline struct torci_version *
@@ -53,6 +61,27 @@ static inline struct torc_slice
 torci_record_key(const struct torci_record *record)
 {
     return torc_slice(record->key, record->key_size);
+}
+
+/* When a version's value expires, in ms since 1970; UINT64_MAX: never. */
+static inline uint64_t
+torci_version_expires(const struct torci_version *version)
+{
+    uint64_t expires;
+
+    if ((version->flags & TORCI_VERSION_EXPIRES) == 0)
+        return UINT64_MAX;
+    memcpy(&expires, version->bytes, sizeof expires);
+    return expires;
+}
+
+/* Of a version that is no tombstone. Borrowed from it. */
+static inline struct torc_slice
+torci_version_value(const struct torci_version *version)
+{
+    size_t prefix = (version->flags & TORCI_VERSION_EXPIRES) != 0 ? sizeof(uint64_t) : 0;
+
+    return torc_slice(version->bytes + prefix, version->size - prefix);
 }
 
 /* Bytewise order, the shorter first if one is the other's prefix. */

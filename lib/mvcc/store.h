@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* mvcc/store: the one struct behind `struct torc_mvcc`, and the part of it that belongs to each thread.
  *
- *   torc_mvcc --- clock, index, list of all transactions (= the snapshots' slots), spare transactions
+ *   torc_mvcc --- clock, list of all transactions (= the snapshots' slots), spare transactions
+ *      |--------- keyspaces by number: an index each
  *      '--------- shards by thread index: limbo, garbage queue, spare transactions, counters
  *
  * A shard is used by the thread that owns its index, and by nobody else but for
  *   counters   read by anybody; written by the owner only, versions_freed by whoever frees (relaxed)
  *   limbo      torci_limbo_relieve() and torci_limbo_bytes(), by anybody; the reclaiming thread frees large bags
+ * Ordering
+ *   R1 CAS of a place in the tables of keyspaces (keyspace.c) -> A1 loads of it: the block, the keyspace
+ *   R2 store of keyspace.dropped (keyspace.c) -> A2 load of it: 0: the keyspace with its index; it stays for the section
  * When a thread exits, the next owner of its index inherits the shard; torc_mvcc_collect() adopts orphans. What a
  * living thread has retired and not handed over, less than a large bag, waits until that thread comes by again. */
 #ifndef TORCI_MVCC_STORE_H
@@ -20,7 +24,9 @@
 #include "base/alloc.h"
 #include "base/atomic.h"
 #include "base/epoch.h"
+#include "base/hash.h"
 #include "base/limbo.h"
+#include "base/time.h"
 #include "mvcc/clock.h"
 #include "mvcc/index.h"
 #include "mvcc/version.h"
@@ -28,7 +34,6 @@
 /* Each but versions_freed is written by the shard's owner only, all are read by anybody: relaxed, approximate while
  * threads run. */
 struct torci_counters {
-    _Atomic(int64_t) keys;
     _Atomic(uint64_t) versions_created;
     _Atomic(uint64_t) versions_freed;
     _Atomic(uint64_t) commits;
@@ -88,6 +93,36 @@ struct torci_shard {
 };
 
 enum {
+    TORCI_KEY_STRIPES = 16,             /* Counters of a keyspace's keys, by thread index. */
+    TORCI_KEYSPACE_BLOCK = 256,         /* Keyspaces of one block, and blocks: 2^16 numbers. */
+};
+
+/* A set of keys. Kept until the store closes, and used again for a later keyspace: a handle that was dropped can be
+ * told (`dropped`) until then. */
+struct torc_keyspace {
+    struct torc_mvcc *store;            /* Immutable. */
+    uint16_t number;                    /* Immutable: its place in the table, and in its records. 0: the default one. */
+    struct torci_index *index;          /* Immutable while `dropped` is 0, and in sections that saw it so. */
+    _Atomic(uint64_t) dropped;          /* 0: in use; else the stamp at which it was dropped, or 1: free. */
+    struct torc_keyspace *next;         /* Of the list of those that wait: keyspace.c. */
+    uint8_t name_size;
+    unsigned char name[TORC_NAME_SIZE_MAX];
+    struct {
+        _Alignas(TORCI_CACHE_LINE) _Atomic(int64_t) count;      /* Relaxed: a figure. */
+    } keys[TORCI_KEY_STRIPES];
+};
+
+/* The keyspaces that have names, in the order of their creation. Immutable; replaced as a whole. */
+struct torci_catalogue {
+    size_t count;
+    struct torc_keyspace *keyspaces[];
+};
+
+struct torci_keyspace_block {
+    _Atomic(struct torc_keyspace *) keyspaces[TORCI_KEYSPACE_BLOCK];
+};
+
+enum {
     TORCI_SHARD_BLOCK = 1024,       /* Shards of one block, and blocks: together every thread index there is (2^20). */
 };
 
@@ -97,13 +132,84 @@ struct torci_shard_block {
 
 struct torc_mvcc {
     struct torci_clock clock;
-    struct torci_index *index;                          /* Immutable. */
-    uint64_t retired_limit_bytes;                       /* Immutable. */
+    struct torc_keyspace *main;                         /* Immutable: the default keyspace. */
+    struct torc_mvcc_options options;                   /* Immutable, `allocator` apart: the heap has it. */
+    uint64_t hash_seed;                                 /* Immutable. */
     struct torci_heap heap;
     _Alignas(TORCI_CACHE_LINE) _Atomic(struct torc_txn *) transactions;   /* Every one ever made; see snapshot.h. */
     _Atomic(struct torc_txn *) spares;                  /* Ended ones that overflowed from the shards. */
     _Atomic(struct torci_shard_block *) blocks[TORCI_SHARD_BLOCK];
+    _Atomic(struct torci_catalogue *) catalogue;        /* NULL: no keyspace has a name. */
+    _Atomic(struct torc_keyspace *) keyspaces_free;     /* To be used again. */
+    _Atomic(uint32_t) keyspaces_made;                   /* Numbers given out. */
+    _Atomic(struct torci_keyspace_block *) keyspace_blocks[TORCI_KEYSPACE_BLOCK];
 };
+
+/* ---- Keyspaces ---- */
+
+/* The keyspace of a record: it is there as long as the record. */
+static inline struct torc_keyspace *
+torci_keyspace_of(struct torc_mvcc *store, const struct torci_record *record)
+{
+    struct torci_keyspace_block *block;
+
+    if (record->keyspace == 0)
+        return store->main;
+    block = torci_load(&store->keyspace_blocks[record->keyspace / TORCI_KEYSPACE_BLOCK], memory_order_acquire); /* A1 */
+    return torci_load(&block->keyspaces[record->keyspace % TORCI_KEYSPACE_BLOCK], memory_order_acquire);        /* A1 */
+}
+
+/* The index's word for a key, in whichever keyspace. */
+static inline uint64_t
+torci_key_order(const struct torc_mvcc *store, struct torc_slice key)
+{
+    return torci_hash(store->hash_seed, key) | 1;
+}
+
+/* Whether calls may use it. Inside a section: it stays so until the section ends, as far as memory goes. */
+static inline bool
+torci_keyspace_usable(struct torc_keyspace *keyspace)
+{
+    return torci_load(&keyspace->dropped, memory_order_acquire) == 0; /* A2 */
+}
+
+static inline void
+torci_keyspace_count(struct torc_keyspace *keyspace, int64_t more)
+{
+    /* Relaxed: a figure. */
+    if (more != 0)
+        torci_fetch_add(&keyspace->keys[torci_self()->index % TORCI_KEY_STRIPES].count, more, memory_order_relaxed);
+}
+
+/* ---- Time, for values that expire ---- */
+
+/* A moment that is looked at when it first matters, and stays. */
+struct torci_moment {
+    struct torc_mvcc *store;
+    uint64_t ms;                        /* 0: not looked at yet. */
+};
+
+static inline uint64_t
+torci_moment_ms(struct torci_moment *moment)
+{
+    const struct torc_mvcc_options *options = &moment->store->options;
+
+    if (moment->ms == 0)
+        moment->ms = options->now_ms != NULL ? options->now_ms(options->now_context) : torci_wall_ms();
+    return moment->ms;
+}
+
+/* Whether `version`, which may be NULL, is a value at that moment. */
+static inline bool
+torci_version_shows(const struct torci_version *version, struct torci_moment *moment)
+{
+    if (!torci_version_live(version))
+        return false;
+    return (version->flags & TORCI_VERSION_EXPIRES) == 0 ||
+           torci_version_expires(version) > torci_moment_ms(moment);
+}
+
+/* ---- Counters ---- */
 
 /* A single writer's increment: relaxed, because only the owner writes and readers want no more than a figure. */
 static inline void

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/txn: transactions: begin, read, write, commit.
+/* mvcc/txn: transactions: begin, read, write (write.c), commit (commit.c).
  *
  *   begin --> ACTIVE: reads at the snapshot, writes collected --> commit --> FINISHED --> spare --> begin ...
  *                                                             '-> abort --'
@@ -31,6 +31,8 @@
 #include "mvcc/store.h"
 #include "mvcc/write_set.h"
 
+enum { TORCI_COMMIT_ATTEMPTS = 8 };    /* Of one torc_txn_commit(); see commit.c. */
+
 enum torci_txn_phase { TORCI_TXN_FINISHED = 0, TORCI_TXN_ACTIVE };
 
 struct torc_txn {
@@ -40,6 +42,9 @@ struct torc_txn {
     enum torc_isolation isolation;
     bool read_only;
     uint64_t attempts;                    /* Attempts lost before this one: its rank. */
+    struct torc_keyspace *keyspace;       /* Which the calls mean. */
+    struct torci_moment moment;           /* By which values expire. */
+    size_t version_bytes;                 /* Of the versions that `writes` own. */
     struct torci_arena *arena;            /* Of the writes; NULL until the first. */
     struct torci_write_set writes;
     struct torci_read_set reads;
@@ -66,6 +71,33 @@ torci_txn_notes_reads(const struct torc_txn *txn)
 {
     return txn->isolation == TORC_SERIALIZABLE && !txn->read_only;
 }
+
+/* The frame of a read or a write of one key: torci_txn_enter(), and the key and the current keyspace are looked at. */
+TORC_MUST_CHECK enum torc_status torci_txn_enter_key(struct torc_txn *txn, struct torc_slice key);
+
+/* The frame of a write: and the transaction may write. */
+TORC_MUST_CHECK enum torc_status torci_txn_enter_write(struct torc_txn *txn, struct torc_slice key,
+                                                       struct torc_slice value);
+
+/* Note a read if it has to be: of what the snapshot has in `record` (NULL: nothing). */
+TORC_MUST_CHECK enum torc_status torci_txn_note_read(struct torc_txn *txn, struct torc_keyspace *keyspace,
+                                                     struct torci_record *record, struct torci_version *version,
+                                                     struct torc_slice key, uint64_t order);
+
+/* What the snapshot has under `key` of a keyspace: a version that is no tombstone (it may have expired), and its record;
+ * NULL: nothing. */
+struct torci_version *torci_txn_look_up(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc_slice key,
+                                        uint64_t order, struct torci_record **record);
+
+/* End it: nothing of it is visible to others any more but its slot, which is free if that was done before. `shard` is
+ * the calling thread's, or NULL. */
+void torci_txn_finish(struct torc_txn *txn, struct torci_shard *shard);
+
+/* write.c: make a write that still has to be merged a whole one, by the snapshot. A status of its operators. */
+TORC_MUST_CHECK enum torc_status torci_txn_resolve(struct torc_txn *txn, struct torci_write *write);
+
+/* write.c: copy the write's key out of the record that holds it. False: no memory. Inside a section. */
+bool torci_txn_keep_key(struct torc_txn *txn, struct torci_write *write);
 
 /* cursor.c: mark all of them finished; free them. */
 void torci_cursors_finish(struct torc_txn *txn);

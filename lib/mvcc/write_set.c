@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/random.h"
+#include "mvcc/store.h"
 
 /* The lanes after `write`, or the set's heads for NULL. */
 static struct torci_write *const *
@@ -12,9 +13,19 @@ lanes_after(const struct torci_write_set *set, const struct torci_write *write)
     return write == NULL ? set->heads : write->next;
 }
 
-/* The last write whose key is less than `key` (or equal, if `or_equal`), per lane in `path` if that is given. */
+/* The order of the set; every key of a lesser keyspace comes first. */
+static int
+compare(const struct torci_write *write, const struct torc_keyspace *keyspace, struct torc_slice key)
+{
+    if (write->keyspace != keyspace)
+        return write->keyspace->number < keyspace->number ? -1 : 1;
+    return torci_key_compare(write->key, key);
+}
+
+/* The last write that is less than `key` (or equal, if `or_equal`), per lane in `path` if that is given. */
 static struct torci_write *
-find_before(const struct torci_write_set *set, struct torc_slice key, bool or_equal, struct torci_write **path)
+find_before(const struct torci_write_set *set, const struct torc_keyspace *keyspace, struct torc_slice key,
+            bool or_equal, struct torci_write **path)
 {
     struct torci_write *before = NULL;
 
@@ -22,7 +33,7 @@ find_before(const struct torci_write_set *set, struct torc_slice key, bool or_eq
         struct torci_write *next;
 
         while ((next = lanes_after(set, before)[lane]) != NULL) {
-            int order = torci_key_compare(next->key, key);
+            int order = compare(next, keyspace, key);
 
             if (order > 0 || (order == 0 && !or_equal))
                 break;
@@ -34,39 +45,56 @@ find_before(const struct torci_write_set *set, struct torc_slice key, bool or_eq
     return before;
 }
 
+/* `write` if it is in the keyspace, else NULL. */
+static struct torci_write *
+within(struct torci_write *write, const struct torc_keyspace *keyspace)
+{
+    return write != NULL && write->keyspace == keyspace ? write : NULL;
+}
+
 struct torci_write *
-torci_write_set_find(const struct torci_write_set *set, struct torc_slice key)
+torci_write_set_find(const struct torci_write_set *set, const struct torc_keyspace *keyspace, struct torc_slice key)
 {
     struct torci_write *write;
 
     if (set->count == 0)
         return NULL;
-    write = find_before(set, key, true, NULL);
-    return write != NULL && torci_key_compare(write->key, key) == 0 ? write : NULL;
+    write = find_before(set, keyspace, key, true, NULL);
+    return write != NULL && compare(write, keyspace, key) == 0 ? write : NULL;
 }
 
 struct torci_write *
-torci_write_set_after(const struct torci_write_set *set, struct torc_slice key, bool inclusive)
+torci_write_set_after(const struct torci_write_set *set, const struct torc_keyspace *keyspace, struct torc_slice key,
+                      bool inclusive)
 {
-    if (set->count == 0 || key.size == 0)
-        return set->heads[0];
-    return lanes_after(set, find_before(set, key, !inclusive, NULL))[0];
+    if (set->count == 0)
+        return NULL;
+    /* No key is empty, so that nothing equals an empty one. */
+    return within(lanes_after(set, find_before(set, keyspace, key, !inclusive, NULL))[0], keyspace);
 }
 
-struct torci_write *
-torci_write_set_before(const struct torci_write_set *set, struct torc_slice key, bool inclusive)
+/* The last write in `keyspace` or in a lesser one. */
+static struct torci_write *
+last_of(const struct torci_write_set *set, const struct torc_keyspace *keyspace)
 {
     struct torci_write *last = NULL;
 
-    if (set->count == 0)
-        return NULL;
-    if (key.size > 0)
-        return find_before(set, key, inclusive, NULL);
     for (unsigned lane = set->lanes; lane-- > 0;) {
-        while (lanes_after(set, last)[lane] != NULL)
-            last = lanes_after(set, last)[lane];
+        struct torci_write *next;
+
+        while ((next = lanes_after(set, last)[lane]) != NULL && next->keyspace->number <= keyspace->number)
+            last = next;
     }
     return last;
+}
+
+struct torci_write *
+torci_write_set_before(const struct torci_write_set *set, const struct torc_keyspace *keyspace, struct torc_slice key,
+                       bool inclusive)
+{
+    if (set->count == 0)
+        return NULL;
+    return within(key.size > 0 ? find_before(set, keyspace, key, inclusive, NULL) : last_of(set, keyspace), keyspace);
 }
 
 /* One lane more with probability 1/4 each. */
@@ -84,7 +112,8 @@ draw_lanes(struct torci_write_set *set)
 }
 
 struct torci_write *
-torci_write_set_add(struct torci_write_set *set, struct torci_arena *arena, struct torc_slice key)
+torci_write_set_add(struct torci_write_set *set, struct torci_arena *arena, struct torc_keyspace *keyspace,
+                    struct torc_slice key)
 {
     struct torci_write *path[TORCI_WRITE_LANES_MAX] = {NULL};
     unsigned lanes = draw_lanes(set);
@@ -93,14 +122,15 @@ torci_write_set_add(struct torci_write_set *set, struct torci_arena *arena, stru
     if (write == NULL)
         return NULL;
     memset(write, 0, sizeof *write);
+    write->keyspace = keyspace;
     write->key = key;
     if (lanes > set->lanes)
         set->lanes = lanes;
-    find_before(set, key, false, path);
+    find_before(set, keyspace, key, false, path);
     for (unsigned lane = 0; lane < lanes; lane++) {
         struct torci_write **place = path[lane] == NULL ? &set->heads[lane] : &path[lane]->next[lane];
 
-        torc_assert(*place == NULL || torci_key_compare((*place)->key, key) > 0);
+        torc_assert(*place == NULL || compare(*place, keyspace, key) > 0);
         write->next[lane] = *place;
         *place = write;
     }

@@ -9,10 +9,12 @@
 
 #include "base/testing.h"
 #include "mvcc/index_testing.h"
+#include "mvcc/store.h"
 
 static struct torci_heap heap;
 static struct torci_arena *arena;
 static struct torci_write_set tested;
+static struct torc_keyspace here = {.number = 5};
 
 static void
 create(void)
@@ -35,7 +37,7 @@ TestSuite(write_set, .init = create, .fini = destroy, .timeout = 60);
 static void
 add(struct torc_slice key)
 {
-    struct torci_write *write = torci_write_set_add(&tested, arena, key);
+    struct torci_write *write = torci_write_set_add(&tested, arena, &here, key);
 
     cr_assert_not_null(write);
     cr_assert_eq(write->key.data, key.data);
@@ -56,11 +58,11 @@ Test(write_set, empty_answers_nothing)
     struct torc_slice key = torc_slice("k", 1), none = torc_slice(NULL, 0);
 
     cr_expect_null(torci_write_set_first(&tested));
-    cr_expect_null(torci_write_set_find(&tested, key));
-    cr_expect_null(torci_write_set_after(&tested, key, true));
-    cr_expect_null(torci_write_set_after(&tested, none, false));
-    cr_expect_null(torci_write_set_before(&tested, key, true));
-    cr_expect_null(torci_write_set_before(&tested, none, false));
+    cr_expect_null(torci_write_set_find(&tested, &here, key));
+    cr_expect_null(torci_write_set_after(&tested, &here, key, true));
+    cr_expect_null(torci_write_set_after(&tested, &here, none, false));
+    cr_expect_null(torci_write_set_before(&tested, &here, key, true));
+    cr_expect_null(torci_write_set_before(&tested, &here, none, false));
 }
 
 Test(write_set, of_one_tells_inclusive_from_exclusive)
@@ -68,13 +70,13 @@ Test(write_set, of_one_tells_inclusive_from_exclusive)
     struct torc_slice key = torc_slice("kk", 2);
 
     add(key);
-    cr_expect_not_null(torci_write_set_find(&tested, key));
-    cr_expect_null(torci_write_set_find(&tested, torc_slice("k", 1)), "a prefix is another key");
-    cr_expect_null(torci_write_set_find(&tested, torc_slice("kk\0", 3)));
-    cr_expect_not_null(torci_write_set_after(&tested, key, true));
-    cr_expect_null(torci_write_set_after(&tested, key, false));
-    cr_expect_not_null(torci_write_set_before(&tested, key, true));
-    cr_expect_null(torci_write_set_before(&tested, key, false));
+    cr_expect_not_null(torci_write_set_find(&tested, &here, key));
+    cr_expect_null(torci_write_set_find(&tested, &here, torc_slice("k", 1)), "a prefix is another key");
+    cr_expect_null(torci_write_set_find(&tested, &here, torc_slice("kk\0", 3)));
+    cr_expect_not_null(torci_write_set_after(&tested, &here, key, true));
+    cr_expect_null(torci_write_set_after(&tested, &here, key, false));
+    cr_expect_not_null(torci_write_set_before(&tested, &here, key, true));
+    cr_expect_null(torci_write_set_before(&tested, &here, key, false));
 }
 
 Test(write_set, an_empty_key_means_the_very_first_and_the_very_last)
@@ -82,10 +84,29 @@ Test(write_set, an_empty_key_means_the_very_first_and_the_very_last)
     add(torc_slice("b", 1));
     add(torc_slice("\0", 1));
     add(torc_slice("\xff\xff", 2));
-    cr_expect_eq(*(const char *)torci_write_set_after(&tested, torc_slice(NULL, 0), false)->key.data, '\0');
-    cr_expect_eq(torci_write_set_after(&tested, torc_slice("", 0), true), torci_write_set_first(&tested));
-    cr_expect_eq(torci_write_set_before(&tested, torc_slice(NULL, 0), false)->key.size, 2u);
-    cr_expect_eq(torci_write_set_before(&tested, torc_slice("", 0), true)->key.size, 2u);
+    cr_expect_eq(*(const char *)torci_write_set_after(&tested, &here, torc_slice(NULL, 0), false)->key.data, '\0');
+    cr_expect_eq(torci_write_set_after(&tested, &here, torc_slice("", 0), true), torci_write_set_first(&tested));
+    cr_expect_eq(torci_write_set_before(&tested, &here, torc_slice(NULL, 0), false)->key.size, 2u);
+    cr_expect_eq(torci_write_set_before(&tested, &here, torc_slice("", 0), true)->key.size, 2u);
+}
+
+Test(write_set, keeps_keyspaces_apart)
+{
+    struct torc_keyspace before = {.number = 4}, after = {.number = 6};
+    struct torc_slice none = torc_slice(NULL, 0), a = torc_slice("a", 1), z = torc_slice("z", 1);
+
+    cr_assert_not_null(torci_write_set_add(&tested, arena, &after, a));
+    cr_assert_not_null(torci_write_set_add(&tested, arena, &before, z));
+    cr_expect_null(torci_write_set_find(&tested, &here, a));
+    cr_expect_null(torci_write_set_after(&tested, &here, none, false));
+    cr_expect_null(torci_write_set_before(&tested, &here, none, false));
+    cr_assert_not_null(torci_write_set_add(&tested, arena, &here, a));
+    cr_expect_eq(torci_write_set_find(&tested, &here, a)->keyspace, &here);
+    cr_expect_eq(torci_write_set_after(&tested, &here, none, false)->keyspace, &here);
+    cr_expect_eq(torci_write_set_before(&tested, &here, none, false)->keyspace, &here);
+    cr_expect_null(torci_write_set_after(&tested, &here, a, false), "the next one is another keyspace's");
+    cr_expect_null(torci_write_set_before(&tested, &here, a, false), "so is the one before");
+    cr_expect_eq(torci_write_set_first(&tested)->keyspace, &before);
 }
 
 /* How many of the sorted `keys` are below `key` (or equal, if `or_equal`). */
@@ -105,11 +126,11 @@ compare_at(const struct torct_key *keys, unsigned count, const struct torct_key 
     struct torc_slice key = torct_key_slice(probe);
     unsigned below = rank(keys, count, probe, false), upto = rank(keys, count, probe, true);
 
-    cr_assert(is(torci_write_set_find(&tested, key), upto > below ? probe : NULL));
-    cr_assert(is(torci_write_set_after(&tested, key, true), below < count ? &keys[below] : NULL));
-    cr_assert(is(torci_write_set_after(&tested, key, false), upto < count ? &keys[upto] : NULL));
-    cr_assert(is(torci_write_set_before(&tested, key, true), upto > 0 ? &keys[upto - 1] : NULL));
-    cr_assert(is(torci_write_set_before(&tested, key, false), below > 0 ? &keys[below - 1] : NULL));
+    cr_assert(is(torci_write_set_find(&tested, &here, key), upto > below ? probe : NULL));
+    cr_assert(is(torci_write_set_after(&tested, &here, key, true), below < count ? &keys[below] : NULL));
+    cr_assert(is(torci_write_set_after(&tested, &here, key, false), upto < count ? &keys[upto] : NULL));
+    cr_assert(is(torci_write_set_before(&tested, &here, key, true), upto > 0 ? &keys[upto - 1] : NULL));
+    cr_assert(is(torci_write_set_before(&tested, &here, key, false), below > 0 ? &keys[below - 1] : NULL));
 }
 
 static void
@@ -184,7 +205,7 @@ Test(write_set, holds_a_hundred_thousand_keys_in_any_order_of_arrival)
     for (uint32_t i = 0; i < KEYS; i += 97) {
         uint32_t key = __builtin_bswap32(i);
 
-        cr_assert_not_null(torci_write_set_find(&tested, torc_slice(&key, sizeof key)));
+        cr_assert_not_null(torci_write_set_find(&tested, &here, torc_slice(&key, sizeof key)));
     }
     free(keys);
 }
@@ -199,10 +220,10 @@ Test(write_set, is_unchanged_when_memory_is_short)
     for (unsigned i = 0; i < 200; i++) {
         snprintf(keys[i], sizeof keys[i], "%03u", i);
         torci_alloc_fail_at(1, true);
-        if (torci_write_set_add(&tested, arena, torc_slice(keys[i], 3)) == NULL) {
+        if (torci_write_set_add(&tested, arena, &here, torc_slice(keys[i], 3)) == NULL) {
             refused++;
             cr_assert_eq(tested.count, count);
-            cr_assert_null(torci_write_set_find(&tested, torc_slice(keys[i], 3)));
+            cr_assert_null(torci_write_set_find(&tested, &here, torc_slice(keys[i], 3)));
             torci_alloc_fail_at(0, false);
             add(torc_slice(keys[i], 3));
         }

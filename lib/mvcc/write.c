@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/* mvcc/write: the writes of a transaction, collected until it commits.
+ *
+ *   find_for_write(): what the snapshot has, conflict at once if it is not the newest --> demand --> version
+ *   --> set_version() or add_merge(): the only two places where a write changes
+ *
+ * A write is whole (a version of its own) or waits for merging (operands only, see merge.h). Once txn reads what it
+ * wanted to merge, torci_txn_resolve() makes it whole. */
+#include "base/assert.h"
+#include "base/status.h"
+#include "mvcc/install.h"
+#include "mvcc/reclaim.h"
+#include "mvcc/txn.h"
+
+enum { ARENA_FIRST_BYTES = 1024 };
+
+static const struct torci_demand NO_DEMAND = {TORCI_DEMAND_NOTHING, {NULL, 0}};
+
+/* What a call wants to write. */
+struct intent {
+    struct torc_slice key;
+    struct torc_slice value;
+    uint64_t expires;                     /* UINT64_MAX: never. */
+    uint32_t flags;                       /* enum torci_version_flags */
+    const struct torci_demand *demand;    /* Never NULL. */
+};
+
+/* What was found of a key that has no write yet. */
+struct finding {
+    uint64_t order;
+    struct torci_record *record;      /* If the snapshot has a version that is no tombstone. */
+    struct torci_version *version;    /* That one. */
+    bool exists;                      /* There is some record: a new one will hardly be needed. */
+};
+
+/* ---- Looking ---- */
+
+/* Commit could only fail: say so now. It counts as an attempt, whose loss raises the rank of this thread's next one. */
+static enum torc_status
+lost_already(struct torc_txn *txn, struct torc_slice key)
+{
+    struct torci_shard *shard = torci_shard_own(txn->store);
+
+    if (shard != NULL) {
+        torci_count(&shard->counters.conflicts, 1);
+        shard->lost_attempts++;
+    }
+    torci_conflict_note(key);
+    return torci_fail(TORC_CONFLICT, "another transaction wrote the key first");
+}
+
+/* Look a key up for writing: conflict at once if its newest commit is past the snapshot, unless `merging`. */
+static enum torc_status
+find_for_write(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc_slice key, bool merging,
+               struct finding *finding)
+{
+    struct torci_clock *clock = &txn->store->clock;
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    struct torci_record *record = NULL;
+    struct torci_version *newest;
+    enum torc_status status = TORC_OK;
+
+    memset(finding, 0, sizeof *finding);
+    finding->order = torci_key_order(txn->store, key);
+    if (torci_keyspace_usable(keyspace))
+        record = torci_index_find(keyspace->index, guard, key, finding->order);
+    if (record != NULL) {
+        finding->exists = true;
+        newest = merging ? NULL : torci_record_newest(record, clock);
+        if (newest != NULL && torci_version_verdict(newest, clock).stamp > txn->slot.snapshot) {
+            status = lost_already(txn, key);
+        } else {
+            finding->version = torci_record_visible(record, txn->slot.snapshot, clock);
+            if (torci_version_live(finding->version))
+                finding->record = record;
+            else
+                finding->version = NULL;
+        }
+    }
+    torci_epoch_exit(guard);
+    return status;
+}
+
+/* ---- Noting ---- */
+
+static bool
+has_arena(struct torc_txn *txn)
+{
+    if (txn->arena == NULL)
+        txn->arena = torci_arena_create(&txn->store->heap, ARENA_FIRST_BYTES);
+    return txn->arena != NULL;
+}
+
+/* A copy that lives as long as the transaction; data NULL: no memory. */
+static struct torc_slice
+keep(struct torc_txn *txn, struct torc_slice slice)
+{
+    void *copy = has_arena(txn) ? torci_arena_alloc(txn->arena, slice.size > 0 ? slice.size : 1) : NULL;
+
+    if (copy != NULL && slice.size > 0)
+        memcpy(copy, slice.data, slice.size);
+    return torc_slice(copy, slice.size);
+}
+
+bool
+torci_txn_keep_key(struct torc_txn *txn, struct torci_write *write)
+{
+    struct torc_slice copy = keep(txn, write->key);
+
+    if (copy.data == NULL)
+        return false;
+    write->key = copy;
+    return true;
+}
+
+/* A write for `key`, with a key slice that lives as long. NULL: no memory. */
+static struct torci_write *
+add_write(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc_slice key, const struct finding *finding)
+{
+    struct torci_record *fresh = NULL;
+    struct torci_write *write;
+
+    if (!has_arena(txn))
+        return NULL;
+    if (finding->record != NULL) {
+        key = torci_record_key(finding->record);
+    } else if (!finding->exists) {
+        fresh = torci_record_create(keyspace, key, finding->order);
+        if (fresh == NULL)
+            return NULL;
+        key = torci_record_key(fresh);
+    } else {
+        key = keep(txn, key);
+        if (key.data == NULL)
+            return NULL;
+    }
+    write = torci_write_set_add(&txn->writes, txn->arena, keyspace, key);
+    if (write == NULL) {
+        if (fresh != NULL)
+            torci_record_destroy(txn->store, fresh);
+        return NULL;
+    }
+    write->order = finding->order;
+    write->record = finding->record;
+    write->fresh = fresh;
+    return write;
+}
+
+/* The write of `key`, added if there is none. */
+static enum torc_status
+obtain_write(struct torc_txn *txn, struct torc_slice key, const struct finding *finding, struct torci_write **write)
+{
+    if (*write == NULL)
+        *write = add_write(txn, txn->keyspace, key, finding);
+    return *write != NULL ? TORC_OK : torci_fail(TORC_NO_MEMORY, "no memory to note a write");
+}
+
+/* Give a write a version of its own, which it takes over, in place of what it was. */
+static void
+set_version(struct torc_txn *txn, struct torci_shard *shard, struct torci_write *write, struct torci_version *version)
+{
+    if (write->version != NULL) {
+        txn->version_bytes -= torci_version_bytes(write->version->size);
+        torci_version_destroy(shard, write->version);
+    }
+    txn->version_bytes += torci_version_bytes(version->size);
+    write->version = version;
+    write->merges = NULL;
+    write->merges_last = NULL;
+}
+
+/* Append an operand to a write that waits for merging. */
+static void
+add_merge(struct torci_write *write, struct torci_merge *merge)
+{
+    torc_assert(write->version == NULL);
+    if (write->merges_last != NULL)
+        write->merges_last->next = merge;
+    else
+        write->merges = merge;
+    write->merges_last = merge;
+}
+
+/* ---- Limits ---- */
+
+/* Whether `more` bytes may be written now. The memory limit counts never against a delete; the transaction's own limit
+ * always. */
+static enum torc_status
+admit(struct torc_txn *txn, struct torci_shard *shard, size_t more, uint32_t flags)
+{
+    uint64_t limit = txn->store->options.txn_limit_bytes;
+
+    if (limit > 0 && torc_txn_bytes(txn) + torci_version_bytes((uint32_t)more) > limit)
+        return torci_fail(TORC_TOO_LARGE, "txn_limit_bytes is reached");
+    return (flags & TORCI_VERSION_TOMBSTONE) != 0 ? TORC_OK : torci_reclaim_admit(shard, more);
+}
+
+/* ---- Writing a whole value ---- */
+
+static enum torc_status
+make_version(struct torc_txn *txn, const struct intent *intent, struct torci_shard *shard,
+             struct torci_version **version)
+{
+    enum torc_status status = admit(txn, shard, intent->value.size, intent->flags);
+
+    *version = NULL;
+    if (status != TORC_OK)
+        return status;
+    *version = torci_version_create(shard, intent->value, intent->expires, intent->flags);
+    return *version == NULL ? torci_fail(TORC_NO_MEMORY, "no memory for a value") : TORC_OK;
+}
+
+/* Look, and check the demand, on a key that has no write yet. */
+static enum torc_status
+find_as_demanded(struct torc_txn *txn, const struct intent *intent, struct finding *finding)
+{
+    enum torc_status status = find_for_write(txn, txn->keyspace, intent->key, false, finding);
+    enum torc_status refused;
+
+    if (status != TORC_OK)
+        return status;
+    refused = torci_demand_check(intent->demand, finding->version, &txn->moment);
+    if (refused == TORC_OK)
+        return TORC_OK;
+    /* Nothing is written, so what was learnt is a read. */
+    status = torci_txn_note_read(txn, txn->keyspace, finding->record, finding->version, intent->key,
+                                 finding->order);
+    return status != TORC_OK ? status : refused;
+}
+
+static enum torc_status
+write_key(struct torc_txn *txn, const struct intent *intent)
+{
+    struct torci_write *write = torci_write_set_find(&txn->writes, txn->keyspace, intent->key);
+    struct torci_version *version;
+    struct torci_shard *shard;
+    struct finding finding;
+    enum torc_status status = torci_shard_obtain(txn->store, &shard);
+
+    if (status == TORC_OK && write != NULL && intent->demand->kind != TORCI_DEMAND_NOTHING)
+        status = torci_txn_resolve(txn, write);
+    if (status != TORC_OK)
+        return status;
+    /* A merge asked for no conflict check; a put in its place does. */
+    if (write == NULL || write->version == NULL)
+        status = find_as_demanded(txn, intent, &finding);
+    else
+        status = torci_demand_check(intent->demand, write->version, &txn->moment);
+    if (status == TORC_OK)
+        status = make_version(txn, intent, shard, &version);
+    if (status != TORC_OK)
+        return status;
+    status = obtain_write(txn, intent->key, &finding, &write);
+    if (status == TORC_OK)
+        set_version(txn, shard, write, version);
+    else
+        torci_version_destroy(shard, version);
+    return status;
+}
+
+static enum torc_status
+checked_write(struct torc_txn *txn, const struct intent *intent)
+{
+    enum torc_status status = torci_txn_enter_write(txn, intent->key, intent->value);
+
+    if (status != TORC_OK)
+        return status;
+    status = write_key(txn, intent);
+    torci_txn_leave(txn);
+    return status;
+}
+
+enum torc_status
+torc_txn_put(struct torc_txn *txn, struct torc_slice key, struct torc_slice value)
+{
+    struct intent intent = {key, value, UINT64_MAX, 0, &NO_DEMAND};
+
+    return checked_write(txn, &intent);
+}
+
+enum torc_status
+torc_txn_put_if_absent(struct torc_txn *txn, struct torc_slice key, struct torc_slice value)
+{
+    struct torci_demand demand = {TORCI_DEMAND_ABSENT, {NULL, 0}};
+    struct intent intent = {key, value, UINT64_MAX, 0, &demand};
+
+    return checked_write(txn, &intent);
+}
+
+enum torc_status
+torc_txn_put_expiring(struct torc_txn *txn, struct torc_slice key, struct torc_slice value, uint64_t expires_ms)
+{
+    struct intent intent = {key, value, expires_ms == TORC_NEVER ? UINT64_MAX : expires_ms, 0, &NO_DEMAND};
+
+    return checked_write(txn, &intent);
+}
+
+enum torc_status
+torc_txn_delete(struct torc_txn *txn, struct torc_slice key)
+{
+    struct torci_demand demand = {TORCI_DEMAND_PRESENT, {NULL, 0}};
+    struct intent intent = {key, {NULL, 0}, UINT64_MAX, TORCI_VERSION_TOMBSTONE, &demand};
+
+    return checked_write(txn, &intent);
+}
+
+enum torc_status
+torc_txn_compare_and_set(struct torc_txn *txn, struct torc_slice key, const struct torc_slice *expected,
+                         const struct torc_slice *desired)
+{
+    struct torci_demand demand = {expected == NULL ? TORCI_DEMAND_ABSENT : TORCI_DEMAND_EQUAL, {NULL, 0}};
+    struct intent intent = {key, {NULL, 0}, UINT64_MAX, desired == NULL ? TORCI_VERSION_TOMBSTONE : 0, &demand};
+    enum torc_status status;
+
+    if (expected != NULL) {
+        status = torci_check_value(*expected);
+        if (status != TORC_OK)
+            return status;
+        demand.expected = *expected;
+    }
+    if (desired != NULL)
+        intent.value = *desired;
+    return checked_write(txn, &intent);
+}
+
+enum torc_status
+torc_txn_get_for_update(struct torc_txn *txn, struct torc_slice key, struct torc_slice *value)
+{
+    struct intent intent = {key, {NULL, 0}, UINT64_MAX, 0, &NO_DEMAND};
+    enum torc_status status;
+    enum torc_status marked;
+    uint64_t expires;
+
+    status = torc_txn_get(txn, key, value);
+    if (status != TORC_OK && status != TORC_NOT_FOUND)
+        return status;
+    if (torci_write_set_find(&txn->writes, txn->keyspace, key) != NULL)
+        return status;
+    intent.value = *value;
+    intent.flags = status == TORC_OK ? 0 : TORCI_VERSION_TOMBSTONE;
+    if (status == TORC_OK && torc_txn_expiry(txn, key, &expires) == TORC_OK && expires != TORC_NEVER)
+        intent.expires = expires;
+    marked = checked_write(txn, &intent);
+    if (marked != TORC_OK)
+        *value = torc_slice(NULL, 0);
+    return marked != TORC_OK ? marked : status;
+}
+
+enum torc_status
+torc_txn_expire(struct torc_txn *txn, struct torc_slice key, uint64_t expires_ms)
+{
+    struct intent intent = {key, {NULL, 0}, expires_ms == TORC_NEVER ? UINT64_MAX : expires_ms, 0, &NO_DEMAND};
+    enum torc_status status = torc_txn_get(txn, key, &intent.value);
+
+    return status == TORC_OK ? checked_write(txn, &intent) : status;
+}
+
+/* ---- Merging ---- */
+
+/* Merge into a version of txn's own, at once. */
+static enum torc_status
+merge_into(struct torc_txn *txn, struct torci_shard *shard, struct torci_write *write, const struct torci_merge *merges,
+           const struct torci_version *base)
+{
+    struct torci_version *version;
+    enum torc_status status = torci_merge_apply(shard, merges, base, &txn->moment, &version);
+
+    if (status == TORC_OK)
+        set_version(txn, shard, write, version);
+    return status;
+}
+
+enum torc_status
+torci_txn_resolve(struct torc_txn *txn, struct torci_write *write)
+{
+    struct torci_shard *shard;
+    struct torci_record *record;
+    struct torci_version *base;
+    enum torc_status status;
+
+    if (write->version != NULL)
+        return TORC_OK;
+    status = torci_shard_obtain(txn->store, &shard);
+    if (status != TORC_OK)
+        return status;
+    base = torci_txn_look_up(txn, write->keyspace, write->key, write->order, &record);
+    status = torci_txn_note_read(txn, write->keyspace, record, base, write->key, write->order);
+    return status == TORC_OK ? merge_into(txn, shard, write, write->merges, base) : status;
+}
+
+/* Note an operand for the commit to merge. */
+static enum torc_status
+defer_merge(struct torc_txn *txn, struct torc_slice key, const struct torci_merge *merge, struct torci_write *write)
+{
+    struct torci_merge *copy;
+    struct finding finding;
+    enum torc_status status = TORC_OK;
+
+    copy = has_arena(txn) ? torci_arena_alloc(txn->arena, sizeof *copy) : NULL;
+    if (copy == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to note a merge");
+    *copy = *merge;
+    copy->operand = keep(txn, merge->operand);
+    if (copy->operand.data == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to note a merge");
+    if (write == NULL)
+        status = find_for_write(txn, txn->keyspace, key, true, &finding);
+    if (status == TORC_OK)
+        status = obtain_write(txn, key, &finding, &write);
+    if (status == TORC_OK)
+        add_merge(write, copy);
+    return status;
+}
+
+enum torc_status
+torc_txn_merge(struct torc_txn *txn, struct torc_slice key, const struct torc_merge_operator *operation,
+               struct torc_slice operand)
+{
+    struct torci_merge merge = {NULL, operation, operand};
+    struct torci_write *write;
+    struct torci_shard *shard;
+    enum torc_status status;
+
+    if (operation == NULL || operation->merge == NULL)
+        return torci_fail(TORC_INVALID, "the merge operator is NULL");
+    status = torci_txn_enter_write(txn, key, operand);
+    if (status != TORC_OK)
+        return status;
+    write = torci_write_set_find(&txn->writes, txn->keyspace, key);
+    status = torci_shard_obtain(txn->store, &shard);
+    if (status == TORC_OK)
+        status = admit(txn, shard, operand.size, 0);
+    if (status == TORC_OK && write != NULL && write->version != NULL)
+        status = merge_into(txn, shard, write, &merge, write->version);
+    else if (status == TORC_OK)
+        status = defer_merge(txn, key, &merge, write);
+    torci_txn_leave(txn);
+    return status;
+}
+
+/* ---- Ranges ---- */
+
+enum torc_status
+torc_txn_delete_range(struct torc_txn *txn, struct torc_slice from, struct torc_slice to, uint64_t *deleted)
+{
+    struct torc_scan_options options = {.from = from, .to = to};
+    struct torc_cursor *cursor;
+    struct torc_slice key;
+    enum torc_status status;
+    uint64_t count = 0;
+
+    if (deleted != NULL)
+        *deleted = 0;
+    if (txn != NULL && txn->phase == TORCI_TXN_ACTIVE && txn->read_only)
+        return torci_fail(TORC_READ_ONLY, "the transaction was begun read-only");
+    status = torc_txn_scan(txn, &options, &cursor);
+    if (status != TORC_OK)
+        return status;
+    while ((status = torc_cursor_next(cursor, &key, NULL)) == TORC_OK) {
+        status = torc_txn_delete(txn, key);
+        if (status != TORC_OK)
+            break;
+        count++;
+    }
+    torc_cursor_close(cursor);
+    if (deleted != NULL)
+        *deleted = count;
+    return status == TORC_END ? TORC_OK : status;
+}
