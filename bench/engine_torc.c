@@ -109,6 +109,16 @@ put(void *context, const uint8_t *key, struct bench_value value)
     return outcome_of(torc_mvcc_put(thread->store, key_slice(key), torc_slice(value.data, value.size), NULL));
 }
 
+static enum bench_outcome
+add(void *context, const uint8_t *key, uint64_t delta)
+{
+    struct torc_thread *thread = context;
+    uint64_t operand = htole64(delta);
+
+    return outcome_of(torc_keyspace_merge(torc_mvcc_default(thread->store), key_slice(key), &torc_merge_add,
+                                          torc_slice(&operand, sizeof operand), NULL, 0, NULL));
+}
+
 static struct torc_txn_options
 options_of(enum bench_mode mode)
 {
@@ -239,13 +249,14 @@ const struct bench_engine bench_engine_torc = {
     .version = TORC_VERSION,
     .settings = "snapshot isolation; in memory; default options with the number of keys as a hint; reads in a "
                 "transaction lend the value",
-    .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN | BENCH_CAN_SERIALIZE,
+    .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN | BENCH_CAN_SERIALIZE | BENCH_CAN_ADD,
     .open = store_open,
     .close = store_close,
     .thread_begin = thread_begin,
     .thread_end = free,
     .get = get,
     .put = put,
+    .add = add,
     .begin = begin,
     .read = read_key,
     .write = write_key,

@@ -12,6 +12,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define BACKLOG 511
@@ -27,12 +29,15 @@ struct listener {
 struct torcd_acceptor {
     struct torcd_server *server;
     struct torcd_loop **loops;
-    struct listener listeners[TORCD_BINDS_MAX];
+    struct listener listeners[TORCD_BINDS_MAX + 1];     /* The last may be the Unix socket. */
     unsigned listeners_count;
     unsigned handles;           /* Not yet closed. */
     unsigned port;
     unsigned next_loop;         /* Where the search for the emptiest loop begins: ties go round. */
     uv_timer_t pause;
+    const char *unix_path;      /* NULL: none of ours is there. Borrowed. */
+    dev_t unix_device;          /* Which file is ours. */
+    ino_t unix_inode;
 };
 
 static void on_readable(uv_poll_t *poll, int status, int events);
@@ -158,6 +163,81 @@ torcd_listen(const char *address, unsigned *port)
     return fd;
 }
 
+/* ---- Unix sockets --------------------------------------------------------------------------------------------- */
+
+static bool
+unix_address(const char *path, struct sockaddr_un *address)
+{
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address->sun_path) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(address->sun_path, path, strlen(path));
+    return true;
+}
+
+/* Remove the socket that a server which is gone has left at `path`. False, with errno set: somebody listens there, or
+ * it is no socket. */
+static bool
+make_way(const char *path, const struct sockaddr_un *address)
+{
+    struct stat status;
+
+    if (lstat(path, &status) != 0)
+        return errno == ENOENT;
+    if (!S_ISSOCK(status.st_mode)) {
+        errno = EEXIST;
+        return false;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool is_dead = connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 && errno == ECONNREFUSED;
+    (void)close(fd);
+    errno = EADDRINUSE;
+    return is_dead && unlink(path) == 0;
+}
+
+/* Listen at `path`. Its permissions are set before anybody can connect. -1 with errno set. */
+static int
+listen_unix(struct torcd_acceptor *acceptor, const char *path, unsigned mode)
+{
+    struct sockaddr_un address;
+    struct stat status;
+
+    if (!unix_address(path, &address) || !make_way(path, &address))
+        return -1;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0)
+        return close_failed(fd);
+    if ((mode != 0 && chmod(path, mode) != 0) || stat(path, &status) != 0 || listen(fd, BACKLOG) != 0) {
+        int error = errno;
+        (void)unlink(path);
+        errno = error;
+        return close_failed(fd);
+    }
+    acceptor->unix_path = path;
+    acceptor->unix_device = status.st_dev;
+    acceptor->unix_inode = status.st_ino;
+    return fd;
+}
+
+/* Remove our socket from the file system, unless another one has taken its place. */
+static void
+unlink_unix(struct torcd_acceptor *acceptor)
+{
+    struct stat status;
+
+    if (acceptor->unix_path != NULL && lstat(acceptor->unix_path, &status) == 0
+        && status.st_dev == acceptor->unix_device && status.st_ino == acceptor->unix_inode)
+        (void)unlink(acceptor->unix_path);
+    acceptor->unix_path = NULL;
+}
+
 /* ---- Life ----------------------------------------------------------------------------------------------------- */
 
 static void
@@ -175,20 +255,22 @@ on_handle_closed(uv_handle_t *handle)
 void
 torcd_acceptor_close(struct torcd_acceptor *acceptor)
 {
+    unlink_unix(acceptor);
     uv_close((uv_handle_t *)&acceptor->pause, on_handle_closed);
     for (unsigned i = 0; i < acceptor->listeners_count; i++)
         uv_close((uv_handle_t *)&acceptor->listeners[i].poll, on_handle_closed);
 }
 
+/* Accept from `fd`, which belongs to the acceptor from now on, unless it is -1. */
 static bool
-add_listener(struct torcd_acceptor *acceptor, uv_loop_t *uv, const char *address)
+add_listener(struct torcd_acceptor *acceptor, uv_loop_t *uv, int fd)
 {
     struct listener *listener = &acceptor->listeners[acceptor->listeners_count];
 
-    listener->acceptor = acceptor;
-    listener->fd = torcd_listen(address, &acceptor->port);
-    if (listener->fd < 0)
+    if (fd < 0)
         return false;
+    listener->acceptor = acceptor;
+    listener->fd = fd;
     int status = uv_poll_init(uv, &listener->poll, listener->fd);
     if (status != 0) {
         (void)close(listener->fd);
@@ -199,6 +281,26 @@ add_listener(struct torcd_acceptor *acceptor, uv_loop_t *uv, const char *address
     acceptor->listeners_count++;
     acceptor->handles++;
     return uv_poll_start(&listener->poll, UV_READABLE, on_readable) == 0;
+}
+
+static bool
+add_all(struct torcd_acceptor *acceptor, uv_loop_t *uv, const struct torcd_options *options, char *error,
+        size_t error_size)
+{
+    for (unsigned i = 0; !options->no_tcp && (i < options->binds_count || i == 0); i++) {
+        const char *address = options->binds_count == 0 ? "127.0.0.1" : options->binds[i];
+        if (!add_listener(acceptor, uv, torcd_listen(address, &acceptor->port))) {
+            (void)snprintf(error, error_size, "cannot listen on %s port %u: %s", address, acceptor->port,
+                           strerror(errno));
+            return false;
+        }
+    }
+    if (options->unix_socket != NULL
+        && !add_listener(acceptor, uv, listen_unix(acceptor, options->unix_socket, options->unix_socket_mode))) {
+        (void)snprintf(error, error_size, "cannot listen on %s: %s", options->unix_socket, strerror(errno));
+        return false;
+    }
+    return true;
 }
 
 struct torcd_acceptor *
@@ -213,20 +315,14 @@ torcd_acceptor_create(uv_loop_t *uv, struct torcd_server *server, struct torcd_l
     }
     acceptor->server = server;
     acceptor->loops = loops;
-    acceptor->port = (unsigned)options->values[TORCD_PORT];
+    acceptor->port = options->no_tcp ? 0 : (unsigned)options->values[TORCD_PORT];
     (void)uv_timer_init(uv, &acceptor->pause);
     acceptor->pause.data = acceptor;
     acceptor->handles = 1;
-    for (unsigned i = 0; i < options->binds_count || i == 0; i++) {
-        const char *address = options->binds_count == 0 ? "127.0.0.1" : options->binds[i];
-        if (!add_listener(acceptor, uv, address)) {
-            (void)snprintf(error, error_size, "cannot listen on %s port %u: %s", address, acceptor->port,
-                           strerror(errno));
-            torcd_acceptor_close(acceptor);
-            return NULL;
-        }
-    }
-    return acceptor;
+    if (add_all(acceptor, uv, options, error, error_size))
+        return acceptor;
+    torcd_acceptor_close(acceptor);
+    return NULL;
 }
 
 unsigned

@@ -13,15 +13,17 @@
 
 struct torcd_acceptor;
 
-/* Listen on `options`' addresses and port. NULL on failure, `error` says why. */
+/* Listen on `options`' addresses and port, and on its Unix socket. A socket file that nobody listens on is replaced;
+ * any other file is left alone, and a failure. NULL on failure, `error` says why. `options` is borrowed until
+ * torcd_acceptor_close(). */
 struct torcd_acceptor *
 torcd_acceptor_create(uv_loop_t *uv, struct torcd_server *server, struct torcd_loop **loops,
                       const struct torcd_options *options, char *error, size_t error_size);
 
-/* The port that was bound. */
+/* The port that was bound, 0 without TCP. */
 unsigned torcd_acceptor_port(const struct torcd_acceptor *acceptor);
 
-/* Stop listening; free it from within the event loop. */
+/* Stop listening, and remove the Unix socket's file; free it from within the event loop. */
 void torcd_acceptor_close(struct torcd_acceptor *acceptor);
 
 /* A listening TCP socket, or -1 with errno set. `port` 0 is chosen by the system and written back. */

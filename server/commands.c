@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* server/commands.c: the table of commands, and the way from bytes to replies.
+/* server/commands.c: the way from bytes to replies.
  *
- *   bytes -> torcd_resp_next() -> lookup, arity -> queue it (MULTI) or run it -> session->out
+ *   bytes -> torcd_resp_next() -> lookup, arity, leave -> queue it (MULTI) or run it -> session->out
+ *                                                              its effects -> subscribers
  *
  * Invariants  I1  each request adds exactly one reply, whatever happens; or the session is closing
- *             I2  before a command runs there is room for a short reply, so that what was done can be told */
+ *             I2  before a command runs there is room for a short reply, so that what was done can be told
+ *             I3  effects are made known after the command, or the whole EXEC, has happened; else they are forgotten */
 #include "commands.h"
 
 #include <assert.h>
 #include <stdio.h>
+
+#include "diagnostics.h"
+#include "effects.h"
+#include "keyspace.h"
 
 /* Room that every command finds in `out`. */
 #define SHORT_REPLY 1024u
@@ -16,117 +22,8 @@
 /* The greatest mark of torcd_commands_output_mark(): what a socket takes at once, and some pipelines more. */
 #define OUTPUT_MARK_MAX (1024u * 1024u)
 
-#define NAME_MAX_SIZE 16u
-
-/* Flags, short for the table. */
-#define W TORCD_WRITES
-#define R TORCD_READS
-#define F TORCD_FAST
-#define C TORCD_CONNECTION
-#define I TORCD_IMMEDIATE
-static const struct torcd_command commands[] = {
-    {"append", 3, W | F, 1, 1, 1, torcd_command_append, "string", "Appends a string to the value of a key."},
-    {"auth", -2, C | F, 0, 0, 0, torcd_command_auth, "connection", "Authenticates the connection."},
-    {"client", -2, C, 0, 0, 0, torcd_command_client, "connection", "Names and lists connections."},
-    {"command", -1, C, 0, 0, 0, torcd_command_command, "server", "Describes the commands."},
-    {"config", -2, TORCD_ADMIN, 0, 0, 0, torcd_command_config, "server", "Reads and changes settings."},
-    {"dbsize", 1, R | F, 0, 0, 0, torcd_command_dbsize, "server", "Returns the number of keys."},
-    {"decr", 2, W | F, 1, 1, 1, torcd_command_decr, "string", "Subtracts one from the integer value of a key."},
-    {"decrby", 3, W | F, 1, 1, 1, torcd_command_decrby, "string", "Subtracts from the integer value of a key."},
-    {"del", -2, W, 1, -1, 1, torcd_command_del, "generic", "Deletes keys."},
-    {"discard", 1, I | F, 0, 0, 0, torcd_command_discard, "transactions", "Discards a transaction."},
-    {"echo", 2, C | F, 0, 0, 0, torcd_command_echo, "connection", "Returns the given string."},
-    {"exec", 1, I, 0, 0, 0, torcd_command_exec, "transactions", "Executes all commands of a transaction."},
-    {"exists", -2, R | F, 1, -1, 1, torcd_command_exists, "generic", "Counts those keys that exist."},
-    {"flushall", -1, W, 0, 0, 0, torcd_command_flushall, "server", "Removes all keys of all databases."},
-    {"flushdb", -1, W, 0, 0, 0, torcd_command_flushdb, "server", "Removes all keys of the current database."},
-    {"get", 2, R | F, 1, 1, 1, torcd_command_get, "string", "Returns the value of a key."},
-    {"getdel", 2, W | F, 1, 1, 1, torcd_command_getdel, "string", "Returns the value of a key and deletes it."},
-    {"getset", 3, W | F, 1, 1, 1, torcd_command_getset, "string", "Sets a key and returns its old value."},
-    {"hello", -1, C | F, 0, 0, 0, torcd_command_hello, "connection", "Chooses the protocol."},
-    {"incr", 2, W | F, 1, 1, 1, torcd_command_incr, "string", "Adds one to the integer value of a key."},
-    {"incrby", 3, W | F, 1, 1, 1, torcd_command_incrby, "string", "Adds to the integer value of a key."},
-    {"info", -1, 0, 0, 0, 0, torcd_command_info, "server", "Tells how the server stands."},
-    {"keys", 2, R, 0, 0, 0, torcd_command_keys, "generic", "Returns all keys that match a pattern."},
-    {"mget", -2, R | F, 1, -1, 1, torcd_command_mget, "string", "Returns the values of keys, at one instant."},
-    {"mset", -3, W, 1, -1, 2, torcd_command_mset, "string", "Sets keys, at one instant."},
-    {"msetnx", -3, W, 1, -1, 2, torcd_command_msetnx, "string", "Sets keys if none of them exists."},
-    {"multi", 1, I | F, 0, 0, 0, torcd_command_multi, "transactions", "Starts a transaction."},
-    {"ping", -1, C | F, 0, 0, 0, torcd_command_ping, "connection", "Says that the server answers."},
-    {"quit", -1, C | I, 0, 0, 0, torcd_command_quit, "connection", "Closes the connection."},
-    {"range", -3, R, 0, 0, 0, torcd_command_range, "generic", "Returns keys and values in key order."},
-    {"reset", 1, C | I, 0, 0, 0, torcd_command_reset, "connection", "Resets the connection."},
-    {"scan", -2, R, 0, 0, 0, torcd_command_scan, "generic", "Iterates over the keys."},
-    {"select", 2, C | F, 0, 0, 0, torcd_command_select, "connection", "Changes the database."},
-    {"set", -3, W, 1, 1, 1, torcd_command_set, "string", "Sets the value of a key."},
-    {"setnx", 3, W | F, 1, 1, 1, torcd_command_setnx, "string", "Sets the value of a key that does not exist."},
-    {"shutdown", -1, TORCD_ADMIN | TORCD_NO_MULTI, 0, 0, 0, torcd_command_shutdown, "server", "Ends the server."},
-    {"strlen", 2, R | F, 1, 1, 1, torcd_command_strlen, "string", "Returns the length of a value."},
-    {"time", 1, F, 0, 0, 0, torcd_command_time, "server", "Returns the server's time."},
-    {"touch", -2, R | F, 1, -1, 1, torcd_command_exists, "generic", "Counts those keys that exist."},
-    {"type", 2, R | F, 1, 1, 1, torcd_command_type, "generic", "Tells the type of a value."},
-    {"unlink", -2, W | F, 1, -1, 1, torcd_command_del, "generic", "Deletes keys."},
-    {"unwatch", 1, F, 0, 0, 0, torcd_command_unwatch, "transactions", "Forgets the watched keys."},
-    {"watch", -2, I | F, 1, -1, 1, torcd_command_watch, "transactions", "Watches keys for changes."},
-};
-#undef W
-#undef R
-#undef F
-#undef C
-#undef I
-
-#define COMMANDS_COUNT (sizeof commands / sizeof commands[0])
-_Static_assert(COMMANDS_COUNT <= TORCD_COMMANDS_MAX, "every command has counters");
-_Static_assert(COMMANDS_COUNT * 2 <= TORCD_COMMAND_SLOTS, "the hash table stays sparse");
-
-/* ---- Lookup --------------------------------------------------------------------------------------------------- */
-
-static unsigned char
-lower(char c)
-{
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-}
-
-static unsigned
-hash_name(const char *name, size_t size)
-{
-    unsigned hash = (unsigned)size;
-
-    for (size_t i = 0; i < size; i++)
-        hash = hash * 33u ^ lower(name[i]);
-    return (hash ^ hash >> 8) & (TORCD_COMMAND_SLOTS - 1);
-}
-
-void
-torcd_commands_index(struct torcd_server *server)
-{
-    for (size_t i = 0; i < COMMANDS_COUNT; i++) {
-        assert(strlen(commands[i].name) <= NAME_MAX_SIZE);
-        unsigned slot = hash_name(commands[i].name, strlen(commands[i].name));
-        while (server->commands[slot] != NULL)
-            slot = (slot + 1) & (TORCD_COMMAND_SLOTS - 1);
-        server->commands[slot] = &commands[i];
-    }
-}
-
-const struct torcd_command *
-torcd_commands(size_t *count)
-{
-    *count = COMMANDS_COUNT;
-    return commands;
-}
-
-const struct torcd_command *
-torcd_commands_find(const struct torcd_server *server, struct torc_slice name)
-{
-    if (name.size == 0 || name.size > NAME_MAX_SIZE)
-        return NULL;
-    for (unsigned slot = hash_name(name.data, name.size);; slot = (slot + 1) & (TORCD_COMMAND_SLOTS - 1)) {
-        const struct torcd_command *command = server->commands[slot];
-        if (command == NULL || torcd_is_word(name, command->name))
-            return command;
-    }
-}
+/* Greatest memory for effects that is kept for the next command. */
+#define EFFECTS_KEPT_MAX (64u * 1024u)
 
 /* ---- Errors --------------------------------------------------------------------------------------------------- */
 
@@ -146,6 +43,74 @@ void
 torcd_reply_wrong_arguments(struct torcd_session *session)
 {
     torcd_resp_error(&session->out, "ERR wrong number of arguments for '%s' command", session->command->name);
+}
+
+void
+torcd_reply_out_of_range(struct torcd_session *session)
+{
+    torcd_resp_error(&session->out, "ERR value is out of range, value must between -2147483648 and 2147483647");
+}
+
+/* The error about the second argument. */
+static void
+reply_subcommand(struct torcd_session *session, const char *format)
+{
+    struct torc_slice name = torcd_argument(session, 1);
+    const char *container = session->command->name;
+    char upper[16];
+    size_t i = 0;
+
+    for (; container[i] != '\0' && container[i] != '|' && i + 1 < sizeof upper; i++)
+        upper[i] = (char)(container[i] & ~0x20);
+    upper[i] = '\0';
+    torcd_resp_error(&session->out, "ERR %s '%.*s'. Try %s HELP.", format, (int)(name.size < 128 ? name.size : 128),
+                     (const char *)name.data, upper);
+}
+
+void
+torcd_reply_unknown_subcommand(struct torcd_session *session)
+{
+    reply_subcommand(session, "unknown subcommand");
+}
+
+void
+torcd_reply_bad_subcommand(struct torcd_session *session)
+{
+    reply_subcommand(session, "unknown subcommand or wrong number of arguments for");
+}
+
+void
+torcd_reply_no_memory(struct torcd_session *session)
+{
+    torcd_resp_error(&session->out, "ERR out of memory");
+}
+
+void
+torcd_reply_lines(struct torcd_session *session, const char *const *lines)
+{
+    size_t count = 0;
+
+    while (lines[count] != NULL)
+        count++;
+    torcd_resp_array(&session->out, count);
+    for (size_t i = 0; i < count; i++)
+        torcd_resp_simple(&session->out, lines[i]);
+}
+
+struct torc_slice
+torcd_argument(const struct torcd_session *session, size_t index)
+{
+    assert(index < session->arguments_count);
+    return session->arguments[index];
+}
+
+bool
+torcd_check_keys(struct torcd_session *session, size_t first, size_t step)
+{
+    for (size_t i = first; i < session->arguments_count; i += step)
+        if (!torcd_keyspace_check(session, session->arguments[i]))
+            return false;
+    return true;
 }
 
 static void
@@ -175,9 +140,16 @@ is_http(struct torc_slice name)
     return torcd_is_word(name, "post") || torcd_is_word(name, "host:");
 }
 
-/* Whether the request may run. If not, the client is told, and an open MULTI will be discarded. */
 static bool
-admit(struct torcd_session *session)
+has_arity(const struct torcd_command *command, int count)
+{
+    return command->arity > 0 ? count == command->arity : count >= -command->arity;
+}
+
+/* Find the command of the request, its subcommand too. False: there is none, or not with so many arguments; the client
+ * is told. */
+static bool
+find_command(struct torcd_session *session)
 {
     const struct torcd_command *command = torcd_commands_find(session->worker->server, session->arguments[0]);
     int count = (int)(session->arguments_count < 1u << 30 ? session->arguments_count : 1u << 30);
@@ -187,11 +159,46 @@ admit(struct torcd_session *session)
         session->closing = true;
     else if (command == NULL)
         reply_unknown_command(session);
-    else if (command->arity > 0 ? count != command->arity : count < -command->arity)
-        torcd_reply_wrong_arguments(session);
+    if (command == NULL)
+        return false;
+    if ((command->flags & TORCD_CONTAINER) != 0 && count > 1) {
+        command = torcd_commands_find_subcommand(command, session->arguments[1]);
+        if (command == NULL) {
+            torcd_reply_unknown_subcommand(session);
+            return false;
+        }
+        session->command = command;
+    }
+    if (has_arity(command, count))
+        return true;
+    torcd_reply_wrong_arguments(session);
+    return false;
+}
+
+/* Whether the session may run its command now; else the client is told. */
+static bool
+is_allowed(struct torcd_session *session)
+{
+    const struct torcd_command *command = session->command;
+
+    if (!session->authenticated && (command->flags & TORCD_NO_AUTH) == 0
+        && torcd_server_has_password(session->worker->server))
+        torcd_resp_error(&session->out, "NOAUTH Authentication required.");
+    else if (session->protocol == 2 && torcd_session_listens(session) && (command->flags & TORCD_LISTENER) == 0)
+        torcd_resp_error(&session->out, "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT "
+                                        "/ RESET are allowed in this context", command->name);
     else if (session->multi && (command->flags & TORCD_NO_MULTI) != 0)
         torcd_resp_error(&session->out, "ERR Command not allowed inside a transaction");
     else
+        return true;
+    return false;
+}
+
+/* Whether the request may run. If not, the client is told, and an open MULTI will be discarded. */
+static bool
+admit(struct torcd_session *session)
+{
+    if (find_command(session) && is_allowed(session))
         return true;
     session->multi_failed = session->multi;
     return false;
@@ -225,11 +232,43 @@ replace_reply(struct torcd_session *session, size_t mark)
     }
 }
 
+void
+torcd_commands_run(struct torcd_session *session)
+{
+    const struct torcd_command *command = session->command;
+    struct torcd_worker *worker = session->worker;
+    uint64_t began_ns = worker->now_ns;
+    size_t number = torcd_command_number(command);
+
+    command->run(session);
+    worker->now_ns = torcd_now_ns();
+    uint64_t took_ns = worker->now_ns - began_ns;
+    torcd_count(&worker->counters.calls[number], 1);
+    torcd_count(&worker->counters.nanoseconds[number], took_ns);
+    session->command = command;
+    torcd_diagnostics_note(session, took_ns);
+    torcd_effects_monitor(session);
+}
+
+/* The request has undone what it did, and is to run once more: put it aside, without a reply. */
+static void
+hold_request(struct torcd_session *session, size_t mark)
+{
+    session->hold = false;
+    if (!torcd_session_hold(session)) {
+        session->closing = true;        /* Its reply says why. */
+        return;
+    }
+    torcd_buffer_truncate(&session->out, mark);
+    torcd_buffer_truncate(&session->worker->effects, 0);
+}
+
 /* Run the request in session->arguments. */
 static void
 run_request(struct torcd_session *session)
 {
     struct torcd_counters *counters = &session->worker->counters;
+    struct torcd_buffer *effects = &session->worker->effects;
     size_t mark = session->out.size;
 
     if (!torcd_buffer_reserve(&session->out, SHORT_REPLY)) {                            /* I2 */
@@ -237,18 +276,25 @@ run_request(struct torcd_session *session)
         session->closing = true;
         return;
     }
+    session->running = true;
     if (admit(session)) {
-        size_t index = (size_t)(session->command - commands);
-        torcd_count(&counters->calls[index], 1);
         if (session->multi && (session->command->flags & TORCD_IMMEDIATE) == 0)
             queue_request(session);
         else
-            session->command->run(session);
+            torcd_commands_run(session);
     }
+    if (session->hold)
+        hold_request(session, mark);
     if (session->out.fault != TORCD_FAULT_NONE)
         replace_reply(session, mark);
     if (session->out.size > mark && session->out.data[mark] == '-')
         torcd_count(&counters->errors, 1);
+    if (effects->size > 0)
+        torcd_effects_fire(session->worker);                                            /* I3 */
+    if (effects->capacity > EFFECTS_KEPT_MAX)
+        torcd_buffer_fini(effects);
+    session->running = false;
+    torcd_session_merge_pushed(session);
 }
 
 /* ---- A stream of requests ------------------------------------------------------------------------------------- */
@@ -271,18 +317,33 @@ torcd_commands_output_mark(const struct torcd_session *session)
     return half < OUTPUT_MARK_MAX ? (size_t)half : OUTPUT_MARK_MAX;
 }
 
-/* Time the request: the end of one is the beginning of the next, so that the clock is read once for each. */
-static uint64_t
-time_request(struct torcd_session *session, uint64_t began_ns)
+/* Run the request in session->arguments, and count it unless it was held. */
+static void
+time_request(struct torcd_session *session)
 {
     struct torcd_worker *worker = session->worker;
-    uint64_t now = torcd_now_ns(), took = now - began_ns;
+    uint64_t began_ns = worker->now_ns;
 
+    run_request(session);
+    torcd_resp_trim(&session->parser);
+    if (session->held != NULL)
+        return;
     torcd_count(&worker->counters.commands, 1);
-    torcd_worker_latency(worker, took);
-    if (session->command != NULL)
-        torcd_count(&worker->counters.nanoseconds[session->command - commands], took);
-    return now;
+    torcd_worker_latency(worker, worker->now_ns - began_ns);
+}
+
+/* Run the request that was held. It is not held again. */
+static void
+run_held(struct torcd_session *session)
+{
+    struct torcd_queued *held = session->held;
+
+    session->held = NULL;
+    session->may_hold = false;
+    session->arguments = held->arguments;
+    session->arguments_count = held->arguments_count;
+    time_request(session);
+    torcd_release(held);
 }
 
 enum torcd_feed
@@ -296,11 +357,15 @@ torcd_commands_feed(struct torcd_session *session, char *window, size_t size, si
         .inline_max = torcd_setting(server, TORCD_INLINE_MAX),
     };
     size_t mark = torcd_commands_output_mark(session), limit = torcd_setting(server, TORCD_QUERY_BUFFER_MAX);
-    uint64_t now = torcd_now_ns();
+    struct torcd_worker *worker = session->worker;
 
+    worker->now_ns = torcd_now_ns();
     session->out.limit = torcd_setting(server, TORCD_OUTPUT_BUFFER_MAX);
     *consumed = 0;
-    while (!session->closing) {
+    if (session->held != NULL && !session->doomed)
+        run_held(session);
+    session->may_hold = session->can_hold;
+    while (!session->closing && !session->doomed && session->held == NULL) {
         if (*budget == 0 || unsent + session->out.size > mark)
             return TORCD_FEED_CUT;
         enum torcd_resp_outcome outcome =
@@ -322,10 +387,8 @@ torcd_commands_feed(struct torcd_session *session, char *window, size_t size, si
             continue;
         session->arguments = session->parser.arguments;
         session->arguments_count = session->parser.count;
-        run_request(session);
-        torcd_resp_trim(&session->parser);
-        now = time_request(session, now);
+        time_request(session);
     }
-    torcd_session_publish(session, now);
-    return TORCD_FEED_MORE;
+    torcd_session_publish(session, worker->now_ns);
+    return session->held != NULL ? TORCD_FEED_HELD : TORCD_FEED_MORE;
 }

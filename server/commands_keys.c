@@ -1,67 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* server/commands_keys.c: the commands that read and write keys.
- *
- * A command over one key that need not look before it writes is one call of the store. Every other one is a body that
- * torcd_keyspace_run() runs in a transaction, again and again if others are faster; so a body begins its reply anew. */
+/* server/commands_keys.c: the commands about keys, whatever their values. */
 #include "commands.h"
+#include "effects.h"
 #include "keyspace.h"
 
 #include <assert.h>
 
-/* Argument `index` of the request that runs. */
-static struct torc_slice
-argument(const struct torcd_session *session, size_t index)
-{
-    assert(index < session->arguments_count);
-    return session->arguments[index];
-}
-
-/* Whether arguments first, first + step, ... are keys that the store can hold; else the client is told. */
-static bool
-check_keys(struct torcd_session *session, size_t first, size_t step)
-{
-    for (size_t i = first; i < session->arguments_count; i += step)
-        if (!torcd_keyspace_check(session, argument(session, i)))
-            return false;
-    return true;
-}
-
-/* ---- Reading -------------------------------------------------------------------------------------------------- */
-
-void
-torcd_command_get(struct torcd_session *session)
-{
-    if (torcd_keyspace_check(session, argument(session, 1)))
-        torcd_keyspace_reply_value(session, argument(session, 1));
-}
-
-void
-torcd_command_strlen(struct torcd_session *session)
-{
-    size_t size = 0;
-
-    if (!torcd_keyspace_check(session, argument(session, 1)))
-        return;
-    enum torc_status status = torcd_keyspace_size(session, argument(session, 1), &size);
-    if (status == TORC_OK || status == TORC_NOT_FOUND)
-        torcd_reply_integer(session, status == TORC_OK ? (int64_t)size : 0);
-    else
-        torcd_reply_status(session, status);
-}
-
-void
-torcd_command_type(struct torcd_session *session)
-{
-    size_t size = 0;
-
-    if (!torcd_keyspace_check(session, argument(session, 1)))
-        return;
-    enum torc_status status = torcd_keyspace_size(session, argument(session, 1), &size);
-    if (status == TORC_OK || status == TORC_NOT_FOUND)
-        torcd_resp_simple(&session->out, status == TORC_OK ? "string" : "none");
-    else
-        torcd_reply_status(session, status);
-}
+/* ---- EXISTS, TYPE, DEL ---------------------------------------------------------------------------------------- */
 
 static enum torc_status
 exists_body(struct torc_txn *txn, struct torcd_session *session, void *context)
@@ -72,7 +17,7 @@ exists_body(struct torc_txn *txn, struct torcd_session *session, void *context)
     for (size_t i = 1; i < session->arguments_count; i++) {
         struct torc_slice value;
         bool present;
-        enum torc_status status = torcd_keyspace_get(session, txn, argument(session, i), &value, &present);
+        enum torc_status status = torcd_keyspace_get(session, txn, torcd_argument(session, i), &value, &present);
         if (status != TORC_OK)
             return status;
         found += present;
@@ -84,308 +29,23 @@ exists_body(struct torc_txn *txn, struct torcd_session *session, void *context)
 void
 torcd_command_exists(struct torcd_session *session)
 {
-    if (check_keys(session, 1, 1))
+    if (torcd_check_keys(session, 1, 1))
         (void)torcd_keyspace_run(session, TORCD_READ, exists_body, NULL);
 }
 
-static enum torc_status
-mget_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    (void)context;
-    torcd_resp_array(&session->out, session->arguments_count - 1);
-    for (size_t i = 1; i < session->arguments_count && session->out.fault == TORCD_FAULT_NONE; i++) {
-        struct torc_slice value;
-        bool present;
-        enum torc_status status = torcd_keyspace_get(session, txn, argument(session, i), &value, &present);
-        if (status != TORC_OK)
-            return status;
-        if (present)
-            torcd_reply_bulk(session, value);
-        else
-            torcd_reply_null(session);
-        torcd_count(present ? &session->worker->counters.hits : &session->worker->counters.misses, 1);
-    }
-    return TORC_OK;
-}
-
 void
-torcd_command_mget(struct torcd_session *session)
+torcd_command_type(struct torcd_session *session)
 {
-    if (check_keys(session, 1, 1))
-        (void)torcd_keyspace_run(session, TORCD_READ, mget_body, NULL);
-}
+    size_t size = 0;
 
-/* ---- Setting -------------------------------------------------------------------------------------------------- */
-
-/* What SET and its relatives were asked. */
-struct set {
-    struct torc_slice key;
-    struct torc_slice value;
-    bool if_absent;         /* NX */
-    bool if_present;        /* XX */
-    bool get;               /* Reply with the old value. */
-    bool as_integer;        /* Reply with 1 or 0: SETNX. */
-};
-
-static enum torc_status
-set_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    const struct set *set = context;
-    struct torc_slice before;
-    bool present;
-    enum torc_status status = torcd_keyspace_get(session, txn, set->key, &before, &present);
-
-    if (status != TORC_OK)
-        return status;
-    if (set->get && present)
-        torcd_reply_bulk(session, before);
-    bool wanted = present ? !set->if_absent : !set->if_present;
-    if (wanted)
-        status = torcd_keyspace_put(session, txn, set->key, set->value, present);
-    if (set->as_integer)
-        torcd_reply_integer(session, wanted);
-    else if (!set->get && wanted)
-        torcd_reply_ok(session);
-    else if (!(set->get && present))
-        torcd_reply_null(session);
-    return status;
-}
-
-/* Read the words after SET key value. False if the client was told what is wrong with them. */
-static bool
-parse_set(struct torcd_session *session, struct set *set)
-{
-    for (size_t i = 3; i < session->arguments_count; i++) {
-        struct torc_slice word = argument(session, i);
-
-        if (torcd_is_word(word, "nx"))
-            set->if_absent = true;
-        else if (torcd_is_word(word, "xx"))
-            set->if_present = true;
-        else if (torcd_is_word(word, "get"))
-            set->get = true;
-        else if (torcd_is_word(word, "keepttl") || torcd_is_word(word, "ex") || torcd_is_word(word, "px")
-                 || torcd_is_word(word, "exat") || torcd_is_word(word, "pxat")) {
-            torcd_resp_error(&session->out, "ERR SET with EX, PX, EXAT, PXAT or KEEPTTL is not supported yet: "
-                                            "keys do not expire here");
-            return false;
-        } else {
-            torcd_reply_syntax_error(session);
-            return false;
-        }
-    }
-    if (set->if_absent && set->if_present)
-        torcd_reply_syntax_error(session);
-    return !(set->if_absent && set->if_present);
-}
-
-void
-torcd_command_set(struct torcd_session *session)
-{
-    struct set set = {.key = argument(session, 1), .value = argument(session, 2)};
-
-    if (!parse_set(session, &set) || !torcd_keyspace_check(session, set.key))
+    if (!torcd_keyspace_check(session, torcd_argument(session, 1)))
         return;
-    if (set.if_absent || set.if_present || set.get)
-        (void)torcd_keyspace_run(session, TORCD_ONE_KEY, set_body, &set);
-    else if (torcd_keyspace_set(session, set.key, set.value))
-        torcd_reply_ok(session);
-}
-
-void
-torcd_command_setnx(struct torcd_session *session)
-{
-    struct set set = {
-        .key = argument(session, 1), .value = argument(session, 2), .if_absent = true, .as_integer = true,
-    };
-
-    if (torcd_keyspace_check(session, set.key))
-        (void)torcd_keyspace_run(session, TORCD_ONE_KEY, set_body, &set);
-}
-
-void
-torcd_command_getset(struct torcd_session *session)
-{
-    struct set set = {.key = argument(session, 1), .value = argument(session, 2), .get = true};
-
-    if (torcd_keyspace_check(session, set.key))
-        (void)torcd_keyspace_run(session, TORCD_ONE_KEY, set_body, &set);
-}
-
-static enum torc_status
-mset_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    (void)context;
-    for (size_t i = 1; i < session->arguments_count; i += 2) {
-        enum torc_status status =
-            torcd_keyspace_overwrite(session, txn, argument(session, i), argument(session, i + 1));
-        if (status != TORC_OK)
-            return status;
-    }
-    torcd_reply_ok(session);
-    return TORC_OK;
-}
-
-static enum torc_status
-msetnx_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    for (size_t i = 1; i < session->arguments_count; i += 2) {
-        struct torc_slice value;
-        bool present;
-        enum torc_status status = torcd_keyspace_get(session, txn, argument(session, i), &value, &present);
-        if (status != TORC_OK)
-            return status;
-        if (present) {
-            torcd_reply_integer(session, 0);
-            return TORC_OK;
-        }
-    }
-
-    size_t mark = session->out.size;
-    enum torc_status status = mset_body(txn, session, context);
-    torcd_buffer_truncate(&session->out, mark);
-    torcd_reply_integer(session, 1);
-    return status;
-}
-
-static void
-set_many(struct torcd_session *session, torcd_body *body)
-{
-    if (session->arguments_count % 2 == 0)
-        torcd_reply_wrong_arguments(session);
-    else if (check_keys(session, 1, 2))
-        (void)torcd_keyspace_run(session, TORCD_MANY_KEYS, body, NULL);
-}
-
-void
-torcd_command_mset(struct torcd_session *session)
-{
-    set_many(session, mset_body);
-}
-
-void
-torcd_command_msetnx(struct torcd_session *session)
-{
-    set_many(session, msetnx_body);
-}
-
-/* `*joined` is old and new one after the other; the caller releases its data. */
-static enum torc_status
-join(struct torc_slice old, struct torc_slice new, struct torc_slice *joined)
-{
-    size_t size = old.size + new.size;
-    char *bytes = torcd_resize(NULL, size == 0 ? 1 : size);
-
-    *joined = torc_slice(bytes, bytes == NULL ? 0 : size);
-    if (bytes == NULL)
-        return TORC_NO_MEMORY;
-    if (old.size > 0)
-        memcpy(bytes, old.data, old.size);
-    if (new.size > 0)
-        memcpy(bytes + old.size, new.data, new.size);
-    return TORC_OK;
-}
-
-static enum torc_status
-append_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    struct torc_slice key = argument(session, 1), old, joined;
-    bool present;
-    enum torc_status status = torcd_keyspace_get(session, txn, key, &old, &present);
-
-    (void)context;
-    if (status != TORC_OK)
-        return status;
-    if (old.size + argument(session, 2).size > torcd_setting(session->worker->server, TORCD_BULK_MAX)) {
-        torcd_resp_error(&session->out, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-        return TORC_OK;
-    }
-    status = join(old, argument(session, 2), &joined);
-    if (status == TORC_OK)
-        status = torcd_keyspace_put(session, txn, key, joined, present);
-    torcd_reply_integer(session, (int64_t)joined.size);
-    torcd_release((void *)(uintptr_t)joined.data);
-    return status;
-}
-
-void
-torcd_command_append(struct torcd_session *session)
-{
-    if (torcd_keyspace_check(session, argument(session, 1)))
-        (void)torcd_keyspace_run(session, TORCD_ONE_KEY, append_body, NULL);
-}
-
-/* ---- Counting ------------------------------------------------------------------------------------------------- */
-
-static enum torc_status
-add_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    const int64_t *amount = context;
-    struct torc_slice key = argument(session, 1), before;
-    bool present;
-    int64_t number = 0;
-    char text[TORCD_INTEGER_DIGITS];
-    enum torc_status status = torcd_keyspace_get(session, txn, key, &before, &present);
-
-    if (status != TORC_OK)
-        return status;
-    if (present && !torcd_parse_integer(before, &number)) {
-        torcd_reply_not_an_integer(session);
-        return TORC_OK;
-    }
-    if (__builtin_add_overflow(number, *amount, &number)) {
-        torcd_resp_error(&session->out, "ERR increment or decrement would overflow");
-        return TORC_OK;
-    }
-    status = torcd_keyspace_put(session, txn, key, torc_slice(text, torcd_print_integer(text, number)), present);
-    torcd_reply_integer(session, number);
-    return status;
-}
-
-static void
-add(struct torcd_session *session, int64_t amount)
-{
-    if (torcd_keyspace_check(session, argument(session, 1)))
-        (void)torcd_keyspace_run(session, TORCD_ONE_KEY, add_body, &amount);
-}
-
-void
-torcd_command_incr(struct torcd_session *session)
-{
-    add(session, 1);
-}
-
-void
-torcd_command_decr(struct torcd_session *session)
-{
-    add(session, -1);
-}
-
-void
-torcd_command_incrby(struct torcd_session *session)
-{
-    int64_t amount;
-
-    if (torcd_parse_integer(argument(session, 2), &amount))
-        add(session, amount);
+    enum torc_status status = torcd_keyspace_size(session, torcd_argument(session, 1), &size);
+    if (status == TORC_OK || status == TORC_NOT_FOUND)
+        torcd_resp_simple(&session->out, status == TORC_OK ? "string" : "none");
     else
-        torcd_reply_not_an_integer(session);
+        torcd_reply_status(session, status);
 }
-
-void
-torcd_command_decrby(struct torcd_session *session)
-{
-    int64_t amount;
-
-    if (!torcd_parse_integer(argument(session, 2), &amount))
-        torcd_reply_not_an_integer(session);
-    else if (amount == INT64_MIN)
-        torcd_resp_error(&session->out, "ERR decrement would overflow");
-    else
-        add(session, -amount);
-}
-
-/* ---- Deleting ------------------------------------------------------------------------------------------------- */
 
 static enum torc_status
 del_body(struct torc_txn *txn, struct torcd_session *session, void *context)
@@ -395,9 +55,11 @@ del_body(struct torc_txn *txn, struct torcd_session *session, void *context)
     (void)context;
     for (size_t i = 1; i < session->arguments_count; i++) {
         bool existed;
-        enum torc_status status = torcd_keyspace_delete(session, txn, argument(session, i), &existed);
+        enum torc_status status = torcd_keyspace_delete(session, txn, torcd_argument(session, i), &existed);
         if (status != TORC_OK)
             return status;
+        if (existed)
+            torcd_effect_event(session, TORCD_EVENT_GENERIC, "del", torcd_argument(session, i));
         deleted += existed;
     }
     torcd_reply_integer(session, deleted);
@@ -409,88 +71,294 @@ torcd_command_del(struct torcd_session *session)
 {
     bool existed = false;
 
-    if (!check_keys(session, 1, 1))
+    if (!torcd_check_keys(session, 1, 1))
         return;
     if (session->arguments_count > 2)
         (void)torcd_keyspace_run(session, TORCD_MANY_KEYS, del_body, NULL);
-    else if (torcd_keyspace_unset(session, argument(session, 1), &existed))
+    else if (torcd_keyspace_unset(session, torcd_argument(session, 1), &existed)) {
+        if (existed)
+            torcd_effect_event(session, TORCD_EVENT_GENERIC, "del", torcd_argument(session, 1));
         torcd_reply_integer(session, existed);
+    }
 }
 
-static enum torc_status
-getdel_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    struct torc_slice key = argument(session, 1), value;
-    bool present;
-    enum torc_status status = torcd_keyspace_get(session, txn, key, &value, &present);
+/* ---- OBJECT --------------------------------------------------------------------------------------------------- */
 
-    (void)context;
+#define EMBEDDED_MAX 44u        /* Of a value that Redis would keep within its object. */
+
+/* How Redis would keep a value that was set as a whole. */
+static const char *
+encoding_of(struct torc_slice value)
+{
+    int64_t number;
+
+    if (value.size <= TORCD_INTEGER_DIGITS && torcd_parse_integer(value, &number))
+        return "int";
+    return value.size <= EMBEDDED_MAX ? "embstr" : "raw";
+}
+
+enum aspect { ENCODING, FREQUENCY, IDLE_TIME, REFERENCES };
+
+static enum torc_status
+object_body(struct torc_txn *txn, struct torcd_session *session, void *context)
+{
+    const enum aspect *aspect = context;
+    struct torc_slice value;
+    bool present;
+    enum torc_status status = torcd_keyspace_get(session, txn, torcd_argument(session, 2), &value, &present);
+
     if (status != TORC_OK)
         return status;
     if (!present) {
         torcd_reply_null(session);
         return TORC_OK;
     }
-    torcd_reply_bulk(session, value);
-    return torcd_keyspace_delete(session, txn, key, &present);
-}
-
-void
-torcd_command_getdel(struct torcd_session *session)
-{
-    if (torcd_keyspace_check(session, argument(session, 1)))
-        (void)torcd_keyspace_run(session, TORCD_ONE_KEY, getdel_body, NULL);
-}
-
-/* ---- Whole databases ------------------------------------------------------------------------------------------ */
-
-void
-torcd_command_dbsize(struct torcd_session *session)
-{
-    int64_t keys = (int64_t)torcd_server_keys(session->worker->server, session->database);
-
-    if (session->txn != NULL)
-        keys += session->worker->delta[session->database];
-    torcd_reply_integer(session, keys < 0 ? 0 : keys);
-}
-
-struct databases {
-    unsigned first;
-    unsigned end;
-};
-
-static enum torc_status
-flush_body(struct torc_txn *txn, struct torcd_session *session, void *context)
-{
-    const struct databases *databases = context;
-    enum torc_status status = torcd_keyspace_flush(session, txn, databases->first, databases->end);
-
-    torcd_reply_ok(session);
-    return status;
+    switch (*aspect) {
+    case ENCODING: torcd_reply_string(session, encoding_of(value)); break;
+    case IDLE_TIME: torcd_reply_integer(session, 0); break;
+    case REFERENCES: torcd_reply_integer(session, 1); break;
+    case FREQUENCY:
+        torcd_resp_error(&session->out, "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
+                                        "Please note that when switching between policies at runtime LRU and LFU data "
+                                        "will take some time to adjust.");
+        break;
+    }
+    return TORC_OK;
 }
 
 static void
-flush(struct torcd_session *session, unsigned first, unsigned end)
+tell_aspect(struct torcd_session *session, enum aspect aspect)
 {
-    struct databases databases = {first, end};
-    bool plain = session->arguments_count == 1
-                 || (session->arguments_count == 2 && (torcd_is_word(argument(session, 1), "sync")
-                                                       || torcd_is_word(argument(session, 1), "async")));
+    if (torcd_keyspace_check(session, torcd_argument(session, 2)))
+        (void)torcd_keyspace_run(session, TORCD_READ, object_body, &aspect);
+}
 
-    if (plain)
-        (void)torcd_keyspace_run(session, TORCD_ALL_KEYS, flush_body, &databases);
+void
+torcd_command_object_encoding(struct torcd_session *session)
+{
+    tell_aspect(session, ENCODING);
+}
+
+void
+torcd_command_object_freq(struct torcd_session *session)
+{
+    tell_aspect(session, FREQUENCY);
+}
+
+void
+torcd_command_object_idletime(struct torcd_session *session)
+{
+    tell_aspect(session, IDLE_TIME);
+}
+
+void
+torcd_command_object_refcount(struct torcd_session *session)
+{
+    tell_aspect(session, REFERENCES);
+}
+
+void
+torcd_command_object_help(struct torcd_session *session)
+{
+    static const char *const help[] = {
+        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "ENCODING <key>", "    Return how Redis would encode the value: int, embstr or raw.",
+        "FREQ <key>", "    Refused: accesses are not counted.",
+        "IDLETIME <key>", "    Return 0: accesses are not noted.",
+        "REFCOUNT <key>", "    Return 1.",
+        "HELP", "    Print this help.",
+        NULL,
+    };
+
+    torcd_reply_lines(session, help);
+}
+
+/* ---- RENAME, COPY, MOVE --------------------------------------------------------------------------------------- */
+
+/* One key on its way to another place. */
+struct transfer {
+    struct torc_slice from;
+    struct torc_slice to;
+    unsigned from_database;
+    unsigned to_database;
+    bool replace;               /* Whether another key may be in its place. */
+    bool keep;                  /* The first one stays: COPY. */
+    bool is_rename;             /* RENAME (with `replace`) or RENAMENX. */
+    const char *from_event;     /* NULL: none. */
+    const char *to_event;
+};
+
+static bool
+is_same_place(const struct transfer *transfer)
+{
+    struct torc_slice from = transfer->from, to = transfer->to;
+
+    return transfer->from_database == transfer->to_database && from.size == to.size
+           && (from.size == 0 || memcmp(from.data, to.data, from.size) == 0);
+}
+
+static void
+reply_transfer(struct torcd_session *session, const struct transfer *transfer, bool found, bool done)
+{
+    if (!found && transfer->is_rename)
+        torcd_resp_error(&session->out, "ERR no such key");
+    else if (transfer->is_rename && transfer->replace)
+        torcd_reply_ok(session);
     else
-        torcd_reply_syntax_error(session);
+        torcd_reply_integer(session, done);
+}
+
+/* Write `value` to the place where it goes. The session means that database. `*done`: there was room for it. */
+static enum torc_status
+arrive(struct torcd_session *session, struct torc_txn *txn, const struct transfer *transfer, struct torc_slice value,
+       uint64_t expires_ms, bool *done)
+{
+    struct torc_slice there;
+    bool taken;
+    enum torc_status status = torcd_keyspace_get(session, txn, transfer->to, &there, &taken);
+
+    *done = !taken || transfer->replace;
+    if (status != TORC_OK || !*done)
+        return status;
+    return torcd_keyspace_put(session, txn, transfer->to, value, expires_ms, taken);
+}
+
+static void
+note_transfer(struct torcd_session *session, const struct transfer *transfer)
+{
+    unsigned database = session->database;
+
+    if (transfer->from_event != NULL)
+        torcd_effect_event(session, TORCD_EVENT_GENERIC, transfer->from_event, transfer->from);
+    session->database = transfer->to_database;
+    torcd_effect_event(session, TORCD_EVENT_GENERIC, transfer->to_event, transfer->to);
+    session->database = database;
+}
+
+static enum torc_status
+transfer_body(struct torc_txn *txn, struct torcd_session *session, void *context)
+{
+    const struct transfer *transfer = context;
+    struct torc_slice value;
+    uint64_t expires_ms;
+    bool found, existed, done = false;
+    enum torc_status status = torcd_keyspace_get(session, txn, transfer->from, &value, &found);
+
+    if (status == TORC_OK && found)
+        status = torcd_keyspace_expiry(session, txn, transfer->from, &expires_ms);
+    if (status == TORC_OK && found && !is_same_place(transfer)) {
+        session->database = transfer->to_database;
+        status = arrive(session, txn, transfer, value, expires_ms, &done);
+        session->database = transfer->from_database;
+    }
+    if (status == TORC_OK && done && !transfer->keep)
+        status = torcd_keyspace_delete(session, txn, transfer->from, &existed);
+    if (status != TORC_OK)
+        return status;
+    if (done)
+        note_transfer(session, transfer);
+    reply_transfer(session, transfer, found, done);
+    return TORC_OK;
+}
+
+static void
+run_transfer(struct torcd_session *session, struct transfer *transfer)
+{
+    if (torcd_keyspace_check(session, transfer->from) && torcd_keyspace_check(session, transfer->to))
+        (void)torcd_keyspace_run(session, TORCD_MANY_KEYS, transfer_body, transfer);
+}
+
+static void
+rename_key(struct torcd_session *session, bool replace)
+{
+    struct transfer transfer = {
+        .from = torcd_argument(session, 1), .to = torcd_argument(session, 2), .from_database = session->database,
+        .to_database = session->database, .replace = replace, .is_rename = true, .from_event = "rename_from",
+        .to_event = "rename_to",
+    };
+
+    run_transfer(session, &transfer);
 }
 
 void
-torcd_command_flushall(struct torcd_session *session)
+torcd_command_rename(struct torcd_session *session)
 {
-    flush(session, 0, session->worker->databases);
+    rename_key(session, true);
 }
 
 void
-torcd_command_flushdb(struct torcd_session *session)
+torcd_command_renamenx(struct torcd_session *session)
 {
-    flush(session, session->database, session->database + 1);
+    rename_key(session, false);
+}
+
+/* The number of a database. False: the client is told. */
+static bool
+parse_database(struct torcd_session *session, struct torc_slice text, unsigned *database)
+{
+    int64_t number;
+
+    if (!torcd_parse_integer(text, &number)) {
+        torcd_reply_not_an_integer(session);
+        return false;
+    }
+    if (number < INT32_MIN || number > INT32_MAX) {
+        torcd_reply_out_of_range(session);
+        return false;
+    }
+    if (number < 0 || number >= session->worker->databases) {
+        torcd_resp_error(&session->out, "ERR DB index is out of range");
+        return false;
+    }
+    *database = (unsigned)number;
+    return true;
+}
+
+static void
+reply_same_place(struct torcd_session *session)
+{
+    torcd_resp_error(&session->out, "ERR source and destination objects are the same");
+}
+
+void
+torcd_command_copy(struct torcd_session *session)
+{
+    struct transfer transfer = {
+        .from = torcd_argument(session, 1), .to = torcd_argument(session, 2), .from_database = session->database,
+        .to_database = session->database, .keep = true, .to_event = "copy_to",
+    };
+
+    for (size_t i = 3; i < session->arguments_count; i++) {
+        struct torc_slice word = torcd_argument(session, i);
+
+        if (torcd_is_word(word, "replace"))
+            transfer.replace = true;
+        else if (torcd_is_word(word, "db") && i + 1 < session->arguments_count) {
+            if (!parse_database(session, torcd_argument(session, ++i), &transfer.to_database))
+                return;
+        } else {
+            torcd_reply_syntax_error(session);
+            return;
+        }
+    }
+    if (is_same_place(&transfer))
+        reply_same_place(session);
+    else
+        run_transfer(session, &transfer);
+}
+
+void
+torcd_command_move(struct torcd_session *session)
+{
+    struct transfer transfer = {
+        .from = torcd_argument(session, 1), .to = torcd_argument(session, 1), .from_database = session->database,
+        .from_event = "move_from", .to_event = "move_to",
+    };
+
+    if (!parse_database(session, torcd_argument(session, 2), &transfer.to_database))
+        return;
+    if (transfer.from_database == transfer.to_database)
+        reply_same_place(session);
+    else
+        run_transfer(session, &transfer);
 }

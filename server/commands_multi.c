@@ -12,6 +12,8 @@
  * at WATCH, came and went: it is absent as before. A WATCH after the first ones of a session (TORCD_WATCH_SNAPSHOTS)
  * shares the last snapshot, which is older than itself: EXEC may then fail for a change that came before that WATCH. */
 #include "commands.h"
+#include "databases.h"
+#include "effects.h"
 #include "keyspace.h"
 
 #include <assert.h>
@@ -41,19 +43,30 @@ torcd_command_discard(struct torcd_session *session)
 
 /* ---- WATCH ---------------------------------------------------------------------------------------------------- */
 
+/* The snapshot in which the keys of a WATCH are looked up; it means the session's database. An older one that is
+ * shared may know that database by a keyspace that has been replaced since: `*replaced` is true then, and that keyspace
+ * must not be used. */
 static enum torc_status
-open_snapshot(struct torcd_session *session, struct torc_txn **snapshot)
+open_snapshot(struct torcd_session *session, struct torc_txn **snapshot, bool *replaced)
 {
+    struct torcd_worker *worker = session->worker;
     const struct torc_txn_options options = {.isolation = TORC_SNAPSHOT, .read_only = true};
+    bool shared = session->snapshots_count == TORCD_WATCH_SNAPSHOTS;
+    struct torc_keyspace *keyspace;
 
-    if (session->snapshots_count < TORCD_WATCH_SNAPSHOTS) {
-        enum torc_status status = torc_txn_begin(session->worker->server->store, &options, snapshot);
+    *replaced = false;
+    if (!shared) {
+        enum torc_status status = torc_txn_begin(worker->server->store, &options, snapshot);
         if (status != TORC_OK)
             return status;
         session->snapshots[session->snapshots_count++] = *snapshot;
     }
     *snapshot = session->snapshots[session->snapshots_count - 1];
-    return TORC_OK;
+    enum torc_status status = torcd_databases_find(*snapshot, session->database, &keyspace);
+    if (status != TORC_OK)
+        return status;
+    *replaced = shared && keyspace != torcd_databases_now(worker->server->databases, session->database);
+    return *replaced ? TORC_OK : torc_txn_use(*snapshot, keyspace);
 }
 
 /* A new place at the end of session->watched, not counted yet, or NULL. */
@@ -74,23 +87,23 @@ reserve_watched(struct torcd_session *session)
 static enum torc_status
 watch_key(struct torcd_session *session, struct torc_txn *snapshot, struct torc_slice key)
 {
-    struct torc_slice store_key = torcd_keyspace_key(session, key);
     struct torcd_watched *watched = reserve_watched(session);
-    char *copy = watched == NULL ? NULL : torcd_resize(NULL, store_key.size);
+    char *copy = watched == NULL ? NULL : torcd_resize(NULL, key.size == 0 ? 1 : key.size);
 
     if (copy == NULL)
         return TORC_NO_MEMORY;
-    memcpy(copy, store_key.data, store_key.size);
-    enum torc_status status = torc_txn_get(snapshot, store_key, &watched->value);
+    if (key.size > 0)
+        memcpy(copy, key.data, key.size);
+    enum torc_status status = torc_txn_get(snapshot, torcd_keyspace_key(session, key), &watched->value);
     if (status != TORC_OK && status != TORC_NOT_FOUND) {
         torcd_release(copy);
         return status;
     }
     watched->present = status == TORC_OK;
-    watched->key = copy;
-    watched->key_size = store_key.size;
+    watched->database = session->database;
+    watched->key = torc_slice(copy, key.size);
     session->watched_count++;
-    session->watched_bytes += sizeof *watched + store_key.size;
+    session->watched_bytes += sizeof *watched + key.size;
     return TORC_OK;
 }
 
@@ -98,18 +111,20 @@ void
 torcd_command_watch(struct torcd_session *session)
 {
     struct torc_txn *snapshot = NULL;
+    bool replaced = false;
 
     if (session->multi) {
         torcd_resp_error(&session->out, "ERR WATCH inside MULTI is not allowed");
         return;
     }
-    for (size_t i = 1; i < session->arguments_count; i++)
-        if (!torcd_keyspace_check(session, session->arguments[i]))
-            return;
+    if (!torcd_check_keys(session, 1, 1))
+        return;
     if (session->watched_count == 0)
         session->watch_began_ns = torcd_now_ns();
-    enum torc_status status = open_snapshot(session, &snapshot);
-    for (size_t i = 1; i < session->arguments_count && status == TORC_OK; i++) {
+    enum torc_status status = open_snapshot(session, &snapshot, &replaced);
+    if (status == TORC_OK && replaced)
+        torcd_session_expire_watch(session);
+    for (size_t i = 1; i < session->arguments_count && status == TORC_OK && !replaced; i++) {
         if (session->watched_bytes > torcd_setting(session->worker->server, TORCD_QUERY_BUFFER_MAX)) {
             torcd_resp_error(&session->out, "ERR the watched keys exceed client-query-buffer-limit");
             return;
@@ -139,27 +154,40 @@ torcd_command_unwatch(struct torcd_session *session)
 
 /* How the session stood when EXEC came: queued commands may change it, and may run again. */
 struct exec {
+    const struct torcd_command *command;
+    const struct torc_slice *arguments;
+    size_t arguments_count;
     unsigned database;
     unsigned protocol;
 };
+
+static void
+restore(struct torcd_session *session, const struct exec *exec)
+{
+    session->database = exec->database;
+    session->protocol = exec->protocol;
+}
 
 /* Whether every watched key still has the version that WATCH saw. */
 static enum torc_status
 check_watched(struct torcd_session *session, struct torc_txn *txn, bool *unchanged)
 {
+    unsigned database = session->database;
+    enum torc_status status = TORC_OK;
+
     *unchanged = true;
-    for (size_t i = 0; i < session->watched_count && *unchanged; i++) {
+    for (size_t i = 0; i < session->watched_count && *unchanged && status == TORC_OK; i++) {
         const struct torcd_watched *watched = &session->watched[i];
         struct torc_slice value;
-        enum torc_status status = torc_txn_get(txn, torc_slice(watched->key, watched->key_size), &value);
+        bool present;
 
-        if (status != TORC_OK && status != TORC_NOT_FOUND)
-            return status;
-        bool present = status == TORC_OK;
+        session->database = watched->database;
+        status = torcd_keyspace_get(session, txn, watched->key, &value, &present);
         *unchanged = present == watched->present
                      && (!present || (value.data == watched->value.data && value.size == watched->value.size));
     }
-    return TORC_OK;
+    session->database = database;
+    return status;
 }
 
 static enum torc_status
@@ -172,7 +200,7 @@ run_queue(struct torcd_session *session, struct torc_txn *txn)
         session->command = queued->command;
         session->arguments = queued->arguments;
         session->arguments_count = queued->arguments_count;
-        queued->command->run(session);
+        torcd_commands_run(session);
         if (session->txn_status != TORC_OK || session->out.fault != TORCD_FAULT_NONE)
             break;
     }
@@ -186,8 +214,7 @@ exec_body(struct torc_txn *txn, struct torcd_session *session, void *context)
     const struct exec *exec = context;
     bool unchanged;
 
-    session->database = exec->database;
-    session->protocol = exec->protocol;
+    restore(session, exec);
     enum torc_status status = check_watched(session, txn, &unchanged);
     if (status != TORC_OK)
         return status;
@@ -210,8 +237,9 @@ only_reads(const struct torcd_session *session)
 void
 torcd_command_exec(struct torcd_session *session)
 {
-    const struct torcd_command *command = session->command;
-    struct exec exec = {session->database, session->protocol};
+    struct exec exec = {
+        session->command, session->arguments, session->arguments_count, session->database, session->protocol,
+    };
 
     assert(session->txn == NULL);
     if (!session->multi) {
@@ -225,12 +253,16 @@ torcd_command_exec(struct torcd_session *session)
     else {
         /* As if outside MULTI: what a queued command sees of its session. */
         session->multi = false;
-        if (!torcd_keyspace_run(session, only_reads(session) ? TORCD_READ : TORCD_MANY_KEYS, exec_body, &exec)) {
-            session->database = exec.database;
-            session->protocol = exec.protocol;
-        }
+        if (!torcd_keyspace_run(session, only_reads(session) ? TORCD_READ : TORCD_MANY_KEYS, exec_body, &exec))
+            restore(session, &exec);
     }
-    session->command = command;
+    session->command = exec.command;
+    session->arguments = exec.arguments;
+    session->arguments_count = exec.arguments_count;
+    if (session->hold) {
+        session->multi = true;
+        return;
+    }
     torcd_session_forget_queue(session);
     torcd_session_unwatch(session);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* server/commands_scan.c: KEYS, SCAN and RANGE: walks over a database in key order, each in one snapshot.
+/* server/commands_scan.c: KEYS, SCAN, RANGE and RANDOMKEY: walks over a database in key order, each in one snapshot.
  *
- *   from, to    store keys: database byte and the literal beginning of a pattern, or the bounds of a RANGE
- *   SCAN        looks at COUNT keys and notes the next one in the table of cursors
+ *   from, to    store keys: the literal beginning of a pattern, or the bounds of a RANGE
+ *   SCAN        looks at COUNT keys and notes the next one, behind a byte for its database, in the table of cursors
  *
  * The elements of a reply are written first and counted; the header is put before them at the end. */
 #include "commands.h"
@@ -27,27 +27,38 @@ matches(const struct pattern *pattern, struct torc_slice key)
     return !pattern->given || torcd_glob_match(pattern->bytes, key);
 }
 
-/* The client's key within a store key. */
 static struct torc_slice
 client_key(struct torc_slice store_key)
 {
-    assert(store_key.size >= 1);
-    return torc_slice((const char *)store_key.data + 1, store_key.size - 1);
+    return torcd_keyspace_client_key(store_key);
 }
 
-/* The store key that stands for every key beginning with the literal part of `pattern`. Lives in worker->bound. */
+/* What every store key begins with whose client's key begins with the literal part of `pattern`. Lives in
+ * worker->bound. */
 static struct torc_slice
 pattern_prefix(struct torcd_session *session, const struct pattern *pattern)
 {
     char *bound = session->worker->bound;
-    size_t size = pattern->given ? torcd_glob_prefix(pattern->bytes) : 0;
+    size_t size = pattern->given ? torcd_glob_prefix(pattern->bytes) : 0, zero;
 
     if (size > TORCD_KEY_MAX)
         size = TORCD_KEY_MAX;
-    bound[0] = (char)(unsigned char)session->database;
-    if (size > 0)
-        memcpy(bound + 1, pattern->bytes.data, size);
-    return torc_slice(bound, size + 1);
+    if (size == 0)
+        return torc_slice(NULL, 0);
+    zero = *(const char *)pattern->bytes.data == '\0';
+    bound[0] = '\0';
+    memcpy(bound + zero, pattern->bytes.data, size);
+    return torc_slice(bound, size + zero);
+}
+
+static enum torc_status
+open_cursor(struct torcd_session *session, struct torc_txn *txn, const struct torc_scan_options *options,
+            struct torc_cursor **cursor)
+{
+    enum torc_status status = torcd_keyspace_use(session, txn);
+
+    *cursor = NULL;
+    return status != TORC_OK ? status : torc_txn_scan(txn, options, cursor);
 }
 
 /* ---- KEYS ----------------------------------------------------------------------------------------------------- */
@@ -59,7 +70,7 @@ keys_body(struct torc_txn *txn, struct torcd_session *session, void *context)
     struct torc_scan_options options = {.prefix = pattern_prefix(session, pattern)};
     struct torc_cursor *cursor = NULL;
     size_t mark = session->out.size, count = 0;
-    enum torc_status status = torc_txn_scan(txn, &options, &cursor);
+    enum torc_status status = open_cursor(session, txn, &options, &cursor);
 
     while (status == TORC_OK && session->out.fault == TORCD_FAULT_NONE) {
         struct torc_slice key;
@@ -101,11 +112,27 @@ scan_from(struct torcd_session *session, const struct scan *scan, struct torc_sl
     *from = torc_slice(NULL, 0);
     if (scan->cursor == 0)
         return true;
-    if (!torcd_cursors_get(worker->server->cursors, scan->cursor, worker->key, &size)
+    /* The byte of the database makes room for the one that the store key may need. */
+    if (!torcd_cursors_get(worker->server->cursors, scan->cursor, worker->key, &size) || size == 0
         || (unsigned char)worker->key[0] != session->database)
         return false;
-    *from = torc_slice(worker->key, size);
+    bool whole = size == 1 || worker->key[1] == '\0';
+    worker->key[0] = '\0';
+    *from = whole ? torc_slice(worker->key, size) : torc_slice(worker->key + 1, size - 1);
     return true;
+}
+
+/* Note that the scan goes on at `next`, a store key. Returns its new cursor, or 0. */
+static uint64_t
+note_position(struct torcd_session *session, const struct scan *scan, struct torc_slice next)
+{
+    char *bytes = session->worker->bound;
+    struct torc_slice key = client_key(next);
+
+    bytes[0] = (char)(unsigned char)session->database;
+    if (key.size > 0)
+        memcpy(bytes + 1, key.data, key.size);
+    return torcd_cursors_put(session->worker->server->cursors, scan->cursor, torc_slice(bytes, key.size + 1));
 }
 
 /* Put "array of two, the cursor, and" before the array that begins at `mark`. */
@@ -165,11 +192,11 @@ scan_body(struct torc_txn *txn, struct torcd_session *session, void *context)
         torcd_resp_error(&session->out, "ERR invalid cursor");
         return TORC_OK;
     }
-    enum torc_status status = torc_txn_scan(txn, &options, &cursor);
+    enum torc_status status = open_cursor(session, txn, &options, &cursor);
     if (status == TORC_OK)
         status = scan_keys(session, scan, cursor, &count, &next);
     if (status == TORC_OK) {
-        position = torcd_cursors_put(cursors, scan->cursor, next);
+        position = note_position(session, scan, next);
         if (position == 0)
             status = TORC_NO_MEMORY;
     } else if (status == TORC_END) {
@@ -261,17 +288,12 @@ static struct torc_slice
 range_to(struct torcd_session *session, const struct range *range)
 {
     char *bound = session->worker->bound;
-    size_t size = 1;
 
-    bound[0] = (char)(unsigned char)session->database;
-    if (range->to_greatest) {
-        bound[0] = (char)(unsigned char)(session->database + 1);
-        return torc_slice(bound, session->database < 255 ? 1 : 0);
-    }
-    if (range->end.size > 0)
-        memcpy(bound + 1, range->end.data, range->end.size);
-    size = key_after(bound, range->end.size + 1);
-    return torc_slice(bound, size);
+    if (range->to_greatest)
+        return torc_slice(NULL, 0);
+    struct torc_slice end = torcd_keyspace_key(session, range->end);
+    memcpy(bound, end.data, end.size);
+    return torc_slice(bound, key_after(bound, end.size));
 }
 
 static enum torc_status
@@ -279,14 +301,15 @@ range_body(struct torc_txn *txn, struct torcd_session *session, void *context)
 {
     const struct range *range = context;
     struct torc_scan_options options = {
-        .from = torcd_keyspace_key(session, range->start),
         .to = range_to(session, range),
         .reverse = range->reverse,
     };
     struct torc_cursor *cursor = NULL;
     size_t mark = session->out.size;
     int64_t count = 0;
-    enum torc_status status = torc_txn_scan(txn, &options, &cursor);
+
+    options.from = torcd_keyspace_key(session, range->start);
+    enum torc_status status = open_cursor(session, txn, &options, &cursor);
 
     while (status == TORC_OK && count < range->limit && session->out.fault == TORCD_FAULT_NONE) {
         struct torc_slice key, value;
@@ -332,4 +355,104 @@ torcd_command_range(struct torcd_session *session)
     }
     if (torcd_keyspace_check(session, range.start) && torcd_keyspace_check(session, range.end))
         (void)torcd_keyspace_run(session, TORCD_READ, range_body, &range);
+}
+
+/* ---- RANDOMKEY ------------------------------------------------------------------------------------------------ */
+
+#define COUNTED_KEYS_MAX 256u       /* So many keys are counted through. */
+
+static uint64_t
+draw(struct torcd_worker *worker)
+{
+    uint64_t z = worker->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+/* The first key in that direction. TORC_END: there is none. */
+static enum torc_status
+first_key(struct torcd_session *session, struct torc_txn *txn, bool reverse, struct torc_slice *key)
+{
+    struct torc_scan_options options = {.reverse = reverse};
+    struct torc_cursor *cursor;
+    enum torc_status status = open_cursor(session, txn, &options, &cursor);
+
+    if (status == TORC_OK)
+        status = torc_cursor_next(cursor, key, NULL);
+    torc_cursor_close(cursor);
+    return status;
+}
+
+/* Eight bytes of `key` from `at` on as a number, zeros behind its end. */
+static uint64_t
+number_at(struct torc_slice key, size_t at)
+{
+    uint64_t number = 0;
+
+    for (size_t i = 0; i < 8; i++)
+        number = number << 8 | (at + i < key.size ? ((const unsigned char *)key.data)[at + i] : 0);
+    return number;
+}
+
+/* A place between the least and the greatest key, in worker->bound: what they have in common, and a number between
+ * those that follow. */
+static struct torc_slice
+some_place(struct torcd_session *session, struct torc_slice least, struct torc_slice greatest)
+{
+    struct torcd_worker *worker = session->worker;
+    const char *one = least.data, *other = greatest.data;
+    size_t common = 0, most = least.size < greatest.size ? least.size : greatest.size;
+
+    while (common < most && common < TORC_KEY_SIZE_MAX - 8 && one[common] == other[common])
+        common++;
+    uint64_t low = number_at(least, common), span = number_at(greatest, common) - low;
+    uint64_t number = low + (span == UINT64_MAX ? draw(worker) : draw(worker) % (span + 1));
+    memcpy(worker->bound, least.data, common);
+    for (size_t i = 0; i < 8; i++)
+        worker->bound[common + i] = (char)(unsigned char)(number >> (56 - 8 * i));
+    return torc_slice(worker->bound, common + 8);
+}
+
+/* Few keys are counted through, and each is as likely. Among many the walk begins at a random place between the least
+ * and the greatest and goes on for some steps; keys behind gaps are likelier then. */
+static enum torc_status
+randomkey_body(struct torc_txn *txn, struct torcd_session *session, void *context)
+{
+    struct torcd_worker *worker = session->worker;
+    struct torc_slice least, greatest, key;
+    struct torc_scan_options options = {.reverse = false};
+    struct torc_cursor *cursor = NULL;
+    enum torc_status status = first_key(session, txn, false, &least);
+    uint64_t keys = status == TORC_OK ? torc_keyspace_keys(torc_txn_keyspace(txn)) : 0, steps;
+
+    (void)context;
+    if (status == TORC_OK && keys > COUNTED_KEYS_MAX) {
+        status = first_key(session, txn, true, &greatest);
+        if (status == TORC_OK)
+            options.from = some_place(session, least, greatest);
+    }
+    steps = draw(worker) % (keys > COUNTED_KEYS_MAX ? COUNTED_KEYS_MAX : keys + (keys == 0));
+    if (status == TORC_OK)
+        status = open_cursor(session, txn, &options, &cursor);
+    key = least;
+    for (uint64_t i = 0; status == TORC_OK && i <= steps; i++) {
+        struct torc_slice next;
+        status = torc_cursor_next(cursor, &next, NULL);
+        if (status == TORC_OK)
+            key = next;
+    }
+    torc_cursor_close(cursor);
+    if (status == TORC_END && cursor == NULL)
+        torcd_reply_null(session);
+    else if (status == TORC_OK || status == TORC_END)
+        torcd_reply_bulk(session, client_key(key));
+    return status == TORC_END ? TORC_OK : status;
+}
+
+void
+torcd_command_randomkey(struct torcd_session *session)
+{
+    (void)torcd_keyspace_run(session, TORCD_READ, randomkey_body, NULL);
 }

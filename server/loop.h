@@ -3,6 +3,7 @@
 #ifndef TORCD_LOOP_H
 #define TORCD_LOOP_H
 
+#include "mailbox.h"    /* torcd_worker_post(), torcd_session_push(): implemented on top of the loop's bell. */
 #include "server.h"
 
 struct torcd_loop;

@@ -30,7 +30,7 @@ ignore_wake(void *context, unsigned worker)
 static void
 create(void)
 {
-    const struct torcd_callbacks callbacks = {ignore, ignore_wake, NULL};
+    const struct torcd_callbacks callbacks = {.shut_down = ignore, .wake = ignore_wake};
     struct torc_mvcc_options store_options;
     struct torcd_options options;
 

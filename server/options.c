@@ -39,6 +39,8 @@ static const struct torcd_setting_info settings[TORCD_SETTINGS] = {
         "one command with all its arguments, or one MULTI queue", 64 * KIB, 16 * GIB, GIB, true, false},
     [TORCD_OUTPUT_BUFFER_MAX] = {"output-buffer-limit", "output-buffer-limit", "Request and reply sizes", "BYTES",
         "one reply", 64 * KIB, 16 * GIB, GIB, true, false},
+    [TORCD_PUSH_BUFFER_MAX] = {"push-buffer-limit", "push-buffer-limit", "Request and reply sizes", "BYTES",
+        "what may wait for a subscriber before it is closed", 64 * KIB, 16 * GIB, 32 * MIB, true, false},
 
     [TORCD_THREADS] = {"threads", "io-threads", "Store", "N",
         "threads that serve clients; 0 one per processor", 0, 256, 0, false, false},
@@ -121,33 +123,115 @@ torcd_options_init(struct torcd_options *options)
         options->values[i] = settings[i].preset;
 }
 
-/* The setting whose flag is argument[2..], up to its end or '='; TORCD_SETTINGS if there is none. */
-static enum torcd_setting
-find_flag(const char *argument)
+/* ---- Options that are no numbers ------------------------------------------------------------------------------ */
+
+static bool
+take_bind(struct torcd_options *options, const char *value)
+{
+    if (options->binds_count == TORCD_BINDS_MAX)
+        return false;
+    options->binds[options->binds_count++] = value;
+    return true;
+}
+
+static bool
+take_unix_socket(struct torcd_options *options, const char *value)
+{
+    options->unix_socket = value;
+    return value[0] != '\0' && strlen(value) <= TORCD_SOCKET_PATH_MAX;
+}
+
+static bool
+take_unix_socket_mode(struct torcd_options *options, const char *value)
+{
+    unsigned mode = 0;
+    size_t digits = strspn(value, "01234567");
+
+    if (digits == 0 || digits > 4 || value[digits] != '\0')
+        return false;
+    for (size_t i = 0; i < digits; i++)
+        mode = mode * 8 + (unsigned)(value[i] - '0');
+    options->unix_socket_mode = mode;
+    return mode != 0 && mode <= 0777;
+}
+
+static bool
+take_password(struct torcd_options *options, const char *value)
+{
+    options->password = value;
+    return value[0] != '\0';
+}
+
+static bool
+take_no_tcp(struct torcd_options *options, const char *value)
+{
+    (void)value;
+    options->no_tcp = true;
+    return true;
+}
+
+static const struct word {
+    const char *flag;
+    const char *argument;       /* NULL: it takes none. */
+    const char *help;
+    const char *wanted;         /* What its value must be. */
+    bool (*take)(struct torcd_options *options, const char *value);
+} words[] = {
+    {"bind", "ADDRESS", "address to listen on, may be repeated [127.0.0.1]", "given 16 times at most", take_bind},
+    {"no-tcp", NULL, "listen on no TCP port, only on --unixsocket", "", take_no_tcp},
+    {"unixsocket", "PATH", "listen on a Unix socket too", "a path of 1 to 107 bytes", take_unix_socket},
+    {"unixsocketperm", "MODE", "its permissions, in octal [by the umask]", "an octal mode from 1 to 777",
+        take_unix_socket_mode},
+    {"requirepass", "PASSWORD", "what clients must give with AUTH or HELLO", "a password", take_password},
+};
+#define WORDS (sizeof words / sizeof words[0])
+
+/* ---- The command line ----------------------------------------------------------------------------------------- */
+
+/* Whether `argument` is --flag or --flag=value. */
+static bool
+is_flag(const char *argument, const char *flag)
 {
     size_t size = strcspn(argument + 2, "=");
+
+    return strlen(flag) == size && memcmp(flag, argument + 2, size) == 0;
+}
+
+/* The setting whose flag it is; TORCD_SETTINGS if there is none. */
+static enum torcd_setting
+find_setting(const char *argument)
+{
     unsigned i = 0;
 
-    while (i < TORCD_SETTINGS
-           && (strlen(settings[i].flag) != size || memcmp(settings[i].flag, argument + 2, size) != 0))
+    while (i < TORCD_SETTINGS && !is_flag(argument, settings[i].flag))
         i++;
     return (enum torcd_setting)i;
 }
 
-static enum torcd_options_outcome
-apply(struct torcd_options *options, const char *flag, const char *value, char *error, size_t error_size)
+static const struct word *
+find_word(const char *argument)
 {
-    if (strncmp(flag, "--bind", 6) == 0) {
-        if (options->binds_count == TORCD_BINDS_MAX) {
-            (void)snprintf(error, error_size, "--bind can be given %u times at most", TORCD_BINDS_MAX);
-            return TORCD_OPTIONS_WRONG;
-        }
-        options->binds[options->binds_count++] = value;
-        return TORCD_OPTIONS_RUN;
-    }
+    for (size_t i = 0; i < WORDS; i++)
+        if (is_flag(argument, words[i].flag))
+            return &words[i];
+    return NULL;
+}
 
-    enum torcd_setting setting = find_flag(flag);
+static enum torcd_options_outcome
+apply_word(struct torcd_options *options, const struct word *word, const char *value, char *error, size_t error_size)
+{
+    if (word->take(options, value))
+        return TORCD_OPTIONS_RUN;
+    (void)snprintf(error, error_size, "--%s must be %s", word->flag, word->wanted);
+    return TORCD_OPTIONS_WRONG;
+}
+
+static enum torcd_options_outcome
+apply_setting(struct torcd_options *options, enum torcd_setting setting, const char *value, char *error,
+              size_t error_size)
+{
     const struct torcd_setting_info *info = torcd_setting_info(setting);
+
     if (torcd_setting_parse(setting, torc_slice_from_string(value), &options->values[setting]))
         return TORCD_OPTIONS_RUN;
     (void)snprintf(error, error_size, "--%s: '%s' is not a value between %" PRIu64 " and %" PRIu64 "%s", info->flag,
@@ -165,24 +249,31 @@ torcd_options_parse(struct torcd_options *options, int argc, char **argv, char *
             return TORCD_OPTIONS_HELP;
         if (strcmp(flag, "--version") == 0 || strcmp(flag, "-v") == 0)
             return TORCD_OPTIONS_VERSION;
-        bool is_bind = strcmp(flag, "--bind") == 0 || strncmp(flag, "--bind=", 7) == 0;
-        if (strncmp(flag, "--", 2) != 0 || (!is_bind && find_flag(flag) == TORCD_SETTINGS)) {
+        bool is_long = strncmp(flag, "--", 2) == 0;
+        const struct word *word = is_long ? find_word(flag) : NULL;
+        enum torcd_setting setting = is_long ? find_setting(flag) : TORCD_SETTINGS;
+        bool takes_value = word == NULL || word->argument != NULL;
+        if ((word == NULL && setting == TORCD_SETTINGS) || (value != NULL && !takes_value)) {
             (void)snprintf(error, error_size, "unknown option '%s'", flag);
             return TORCD_OPTIONS_WRONG;
         }
         if (value != NULL)
             value++;
-        else if (i + 1 < argc)
+        else if (takes_value && i + 1 < argc)
             value = argv[++i];
-        else {
+        else if (takes_value) {
             (void)snprintf(error, error_size, "%s needs a value", flag);
             return TORCD_OPTIONS_WRONG;
         }
-        enum torcd_options_outcome outcome = apply(options, flag, value, error, error_size);
+        enum torcd_options_outcome outcome = word != NULL ? apply_word(options, word, value, error, error_size)
+                                                          : apply_setting(options, setting, value, error, error_size);
         if (outcome != TORCD_OPTIONS_RUN)
             return outcome;
     }
-    return TORCD_OPTIONS_RUN;
+    if (!options->no_tcp || options->unix_socket != NULL)
+        return TORCD_OPTIONS_RUN;
+    (void)snprintf(error, error_size, "--no-tcp leaves nothing to listen on without --unixsocket");
+    return TORCD_OPTIONS_WRONG;
 }
 
 static void
@@ -213,8 +304,12 @@ torcd_options_help(FILE *file)
                 "what was stored is gone when torcd ends.\n", file);
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
         (void)fprintf(file, "\n%s\n", groups[g]);
-        if (g == 0)
-            (void)fprintf(file, "  %-32s address to listen on, may be repeated [127.0.0.1]\n", "--bind ADDRESS");
+        for (size_t i = 0; g == 0 && i < WORDS; i++) {
+            char flag[64];
+            (void)snprintf(flag, sizeof flag, "--%s %s", words[i].flag,
+                           words[i].argument == NULL ? "" : words[i].argument);
+            (void)fprintf(file, "  %-32s %s\n", flag, words[i].help);
+        }
         for (unsigned i = 0; i < TORCD_SETTINGS; i++) {
             char flag[64];
             if (strcmp(settings[i].group, groups[g]) != 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* server/options.h: what torcd can be told, on its command line and (some of it) by CONFIG SET.
  *
- * One table holds name, bounds, default and help of every number; --help, CONFIG GET and CONFIG SET read it. */
+ * One table holds name, bounds, default and help of every number; --help, CONFIG GET and CONFIG SET read it. Options
+ * that are no numbers have a table of their own, and cannot be changed while torcd runs. */
 #ifndef TORCD_OPTIONS_H
 #define TORCD_OPTIONS_H
 
@@ -21,6 +22,7 @@ enum torcd_setting {
     TORCD_INLINE_MAX,
     TORCD_QUERY_BUFFER_MAX,
     TORCD_OUTPUT_BUFFER_MAX,
+    TORCD_PUSH_BUFFER_MAX,
     TORCD_THREADS,
     TORCD_DATABASES,
     TORCD_MEMORY_MAX,
@@ -30,6 +32,7 @@ enum torcd_setting {
 
 #define TORCD_OFF UINT64_MAX    /* The value of a setting that is switched off by the word "off". */
 #define TORCD_BINDS_MAX 16u
+#define TORCD_SOCKET_PATH_MAX 107u      /* What the address of a Unix socket has room for. */
 
 struct torcd_setting_info {
     const char *flag;           /* Without its dashes. */
@@ -48,6 +51,10 @@ struct torcd_options {
     uint64_t values[TORCD_SETTINGS];
     const char *binds[TORCD_BINDS_MAX];     /* Borrowed from argv. */
     unsigned binds_count;
+    bool no_tcp;
+    const char *unix_socket;                /* NULL: none. Borrowed from argv, as is the next. */
+    const char *password;                   /* NULL: none is asked for. */
+    unsigned unix_socket_mode;              /* 0: what the umask leaves. */
 };
 
 enum torcd_options_outcome {

@@ -12,7 +12,7 @@ static char error[256];
 static enum torcd_options_outcome
 parse(const char *flag, const char *value)
 {
-    char name[] = "torcd", copies[2][64];
+    static char name[] = "torcd", copies[2][128];       /* Options borrow them. */
     char *arguments[] = {name, copies[0], copies[1], NULL};
 
     (void)snprintf(copies[0], sizeof copies[0], "%s", flag);
@@ -89,6 +89,49 @@ Test(options, take_several_addresses)
                  TORCD_OPTIONS_WRONG);
 }
 
+Test(options, take_a_unix_socket_and_its_mode)
+{
+    char path[TORCD_SOCKET_PATH_MAX + 2];
+
+    cr_expect_eq(parse("--unixsocket", "/tmp/torc.sock"), TORCD_OPTIONS_RUN);
+    cr_expect_str_eq(options.unix_socket, "/tmp/torc.sock");
+    cr_expect_eq(options.unix_socket_mode, 0u);
+    cr_expect_eq(parse("--unixsocketperm=0660", NULL), TORCD_OPTIONS_RUN);
+    cr_expect_eq(options.unix_socket_mode, 0660u);
+    cr_expect_eq(parse("--unixsocketperm", "777"), TORCD_OPTIONS_RUN);
+    cr_expect_eq(options.unix_socket_mode, 0777u);
+
+    cr_expect_eq(parse("--unixsocket", ""), TORCD_OPTIONS_WRONG);
+    memset(path, 'p', sizeof path);
+    path[TORCD_SOCKET_PATH_MAX + 1] = '\0';
+    cr_expect_eq(parse("--unixsocket", path), TORCD_OPTIONS_WRONG);
+    path[TORCD_SOCKET_PATH_MAX] = '\0';
+    cr_expect_eq(parse("--unixsocket", path), TORCD_OPTIONS_RUN);
+    static const char *const wrong[] = {"", "0", "8", "1000", "00700", "u+w", "7 7"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        cr_expect_eq(parse("--unixsocketperm", wrong[i]), TORCD_OPTIONS_WRONG, "%s", wrong[i]);
+    cr_expect_str_eq(error, "--unixsocketperm must be an octal mode from 1 to 777");
+}
+
+Test(options, do_without_tcp_if_there_is_a_unix_socket)
+{
+    cr_expect_eq(parse("--no-tcp", NULL), TORCD_OPTIONS_WRONG);
+    cr_expect_str_eq(error, "--no-tcp leaves nothing to listen on without --unixsocket");
+    cr_expect_eq(parse("--no-tcp", "--unixsocket=/tmp/torc.sock"), TORCD_OPTIONS_RUN);
+    cr_expect(options.no_tcp);
+    cr_expect_eq(parse("--no-tcp=1", "--unixsocket=/tmp/torc.sock"), TORCD_OPTIONS_WRONG);
+    cr_expect_str_eq(error, "unknown option '--no-tcp=1'");
+}
+
+Test(options, take_a_password)
+{
+    cr_expect_eq(parse("--requirepass", "secret"), TORCD_OPTIONS_RUN);
+    cr_expect_str_eq(options.password, "secret");
+    cr_expect_eq(parse("--requirepass", ""), TORCD_OPTIONS_WRONG);
+    cr_expect_eq(parse("--port", "1"), TORCD_OPTIONS_RUN);
+    cr_expect_null(options.password);
+}
+
 Test(options, know_help_and_version)
 {
     cr_expect_eq(parse("--help", NULL), TORCD_OPTIONS_HELP);
@@ -103,6 +146,10 @@ Test(options, are_all_in_the_help)
 
     torcd_options_help(file);
     cr_assert_eq(fclose(file), 0);
+    static const char *const others[] = {"bind ADDRESS", "no-tcp", "unixsocket PATH", "unixsocketperm MODE",
+                                         "requirepass PASSWORD"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        cr_expect_not_null(strstr(text, others[i]), "%s", others[i]);
     for (unsigned i = 0; i < TORCD_SETTINGS; i++) {
         char flag[64];
         (void)snprintf(flag, sizeof flag, "  --%s ", torcd_setting_info((enum torcd_setting)i)->flag);

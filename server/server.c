@@ -9,6 +9,9 @@
 #include <time.h>
 
 #include "commands.h"
+#include "databases.h"
+#include "diagnostics.h"
+#include "pubsub.h"
 
 /* Scans that may be under way at once, two entries each, and the keys they may hold. */
 #define CURSORS 16384u
@@ -23,6 +26,18 @@ torcd_now_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+uint64_t
+torcd_now_ms(const struct torcd_server *server)
+{
+    const struct torcd_callbacks *callbacks = &server->callbacks;
+    struct timespec now;
+
+    if (callbacks->now_ms != NULL)
+        return callbacks->now_ms(callbacks->context);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static void
 worker_destroy(struct torcd_worker *worker)
 {
@@ -30,7 +45,8 @@ worker_destroy(struct torcd_worker *worker)
         return;
     assert(worker->sessions == NULL);
     (void)pthread_mutex_destroy(&worker->mutex);
-    torcd_release(worker->keys);
+    torcd_buffer_fini(&worker->effects);
+    torcd_release(worker->map);
     torcd_release(worker->delta);
     torcd_release(worker);
 }
@@ -50,9 +66,10 @@ worker_create(struct torcd_server *server, unsigned number, unsigned databases)
     worker->number = number;
     worker->databases = databases;
     worker->header_guess = 4;
-    worker->keys = torcd_allocate(databases, sizeof *worker->keys);
+    worker->random = torcd_now_ns() ^ number;
+    worker->map = torcd_allocate(databases, sizeof(struct torc_keyspace *));
     worker->delta = torcd_allocate(databases, sizeof *worker->delta);
-    if (worker->keys == NULL || worker->delta == NULL) {
+    if (worker->map == NULL || worker->delta == NULL) {
         worker_destroy(worker);
         return NULL;
     }
@@ -79,6 +96,10 @@ torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options
 
     if (server == NULL)
         return NULL;
+    if (pthread_mutex_init(&server->mutex, NULL) != 0) {
+        torcd_release(server);
+        return NULL;
+    }
     server->store = store;
     server->callbacks = *callbacks;
     server->started_ns = torcd_now_ns();
@@ -89,7 +110,13 @@ torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options
     torcd_commands_index(server);
     server->cursors = torcd_cursors_create(CURSORS, CURSOR_BYTES_MAX);
     server->workers = torcd_allocate(workers_count, sizeof *server->workers);
-    if (server->cursors == NULL || server->workers == NULL)
+    server->pubsub = torcd_pubsub_create(workers_count);
+    server->diagnostics = torcd_diagnostics_create();
+    server->databases = torcd_databases_create(store, (unsigned)options->values[TORCD_DATABASES]);
+    if (server->cursors == NULL || server->workers == NULL || server->pubsub == NULL || server->diagnostics == NULL
+        || server->databases == NULL)
+        goto destroy;
+    if (options->password != NULL && !torcd_server_set_password(server, torc_slice_from_string(options->password)))
         goto destroy;
     for (; server->workers_count < workers_count; server->workers_count++) {
         unsigned number = server->workers_count;
@@ -109,22 +136,67 @@ torcd_server_destroy(struct torcd_server *server)
 {
     if (server == NULL)
         return;
+    /* What was posted last gives its memory back; it has nobody to reach. */
+    for (bool any = true; any;) {
+        any = false;
+        for (unsigned i = 0; i < server->workers_count; i++)
+            any = torcd_worker_run_messages(server->workers[i]) || any;
+    }
     for (unsigned i = 0; i < server->workers_count; i++)
         worker_destroy(server->workers[i]);
     torcd_release(server->workers);
+    torcd_databases_destroy(server->databases);
+    torcd_pubsub_destroy(server->pubsub);
+    torcd_diagnostics_destroy(server->diagnostics);
+    (void)pthread_mutex_destroy(&server->mutex);
     torcd_cursors_destroy(server->cursors);
     torcd_release(server);
+}
+
+bool
+torcd_server_set_password(struct torcd_server *server, struct torc_slice password)
+{
+    if (password.size > TORCD_PASSWORD_MAX)
+        return false;
+    (void)pthread_mutex_lock(&server->mutex);
+    memset(server->password, 0, sizeof server->password);
+    if (password.size > 0)
+        memcpy(server->password, password.data, password.size);
+    (void)pthread_mutex_unlock(&server->mutex);
+    /* Relaxed: see torcd_server_has_password(). */
+    atomic_store_explicit(&server->has_password, password.size > 0, memory_order_relaxed);
+    return true;
+}
+
+bool
+torcd_server_is_password(struct torcd_server *server, struct torc_slice password)
+{
+    char given[TORCD_PASSWORD_MAX + 1] = {0};
+    unsigned char difference = password.size > TORCD_PASSWORD_MAX;
+
+    if (!torcd_server_has_password(server))
+        return true;
+    if (password.size > 0 && difference == 0)
+        memcpy(given, password.data, password.size);
+    (void)pthread_mutex_lock(&server->mutex);
+    for (size_t i = 0; i < sizeof given; i++)
+        difference |= (unsigned char)(given[i] ^ server->password[i]);
+    (void)pthread_mutex_unlock(&server->mutex);
+    return difference == 0;
+}
+
+void
+torcd_server_get_password(struct torcd_server *server, char password[TORCD_PASSWORD_MAX + 1])
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    memcpy(password, server->password, sizeof server->password);
+    (void)pthread_mutex_unlock(&server->mutex);
 }
 
 uint64_t
 torcd_server_keys(const struct torcd_server *server, unsigned database)
 {
-    int64_t keys = 0;
-
-    for (unsigned i = 0; i < server->workers_count; i++)
-        /* Relaxed: a counter. */
-        keys += atomic_load_explicit(&server->workers[i]->keys[database], memory_order_relaxed);
-    return keys < 0 ? 0 : (uint64_t)keys;
+    return torcd_databases_keys(server->databases, database);
 }
 
 uint64_t

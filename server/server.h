@@ -14,15 +14,22 @@
 #include <torc/mvcc.h>
 
 #include "cursors.h"
+#include "mailbox.h"
 #include "memory.h"
 #include "options.h"
 
-#define TORCD_COMMANDS_MAX 96u          /* Commands that the table may hold. */
-#define TORCD_COMMAND_SLOTS 256u        /* Of the hash table over them: a power of two, mostly empty. */
+#define TORCD_COMMANDS_MAX 192u         /* Commands and subcommands that the table may hold. */
+#define TORCD_COMMAND_SLOTS 512u        /* Of the hash table over them: a power of two, mostly empty. */
 #define TORCD_LATENCY_BUCKETS 26u       /* Bucket i counts latencies up to 2^(i+9) ns: 512 ns to 8.6 s, then all. */
 #define TORCD_REDIS_VERSION "7.0.15"    /* The version whose behaviour torcd shows; clients choose by it. */
 
+#define TORCD_PASSWORD_MAX 512u
+
 struct torcd_command;
+struct torcd_databases;
+struct torcd_diagnostics;
+struct torcd_map_change;
+struct torcd_pubsub;
 struct torcd_session;
 struct torcd_worker;
 
@@ -31,6 +38,7 @@ struct torcd_callbacks {
     void (*shut_down)(void *context);                       /* End the server soon, cleanly. Any thread. */
     void (*wake)(void *context, unsigned worker);           /* Have that worker look at its sessions. Any thread. */
     void *context;
+    uint64_t (*now_ms)(void *context);                      /* The store's clock. Any thread. NULL: the system's. */
 };
 
 /* Written by the worker's thread only (a plain add, no read-modify-write), read by any. CONFIG RESETSTAT takes a copy
@@ -53,6 +61,9 @@ struct torcd_counters {
 struct torcd_server {
     struct torc_mvcc *store;
     struct torcd_cursors *cursors;
+    struct torcd_databases *databases;
+    struct torcd_pubsub *pubsub;
+    struct torcd_diagnostics *diagnostics;
     struct torcd_callbacks callbacks;
     const struct torcd_command *commands[TORCD_COMMAND_SLOTS];
     struct torcd_worker **workers;
@@ -62,6 +73,11 @@ struct torcd_server {
     char binds[256];                                        /* As CONFIG GET bind tells it. */
     uint64_t started_ns;
     atomic_uint_fast64_t settings[TORCD_SETTINGS];
+    atomic_uint notifications;                              /* notify-keyspace-events: see effects.h. */
+    atomic_uint monitors;                                   /* Sessions in MONITOR. */
+    atomic_bool has_password;
+    pthread_mutex_t mutex;                                  /* Guards `password`. */
+    char password[TORCD_PASSWORD_MAX + 1];
     atomic_uint_fast64_t clients;                           /* Connected now. */
     atomic_uint_fast64_t clients_accepted;
     atomic_uint_fast64_t clients_refused;                   /* By maxclients. */
@@ -74,11 +90,17 @@ struct torcd_worker {
     unsigned number;
     unsigned databases;
     struct torcd_counters counters;
-    atomic_int_fast64_t *keys;          /* By database: added less removed by this worker's clients. */
-    int64_t *delta;                     /* The same for the transaction that runs now. Worker's thread only. */
+    /* Of the transaction that runs now, by database. Worker's thread only. */
+    struct torc_keyspace **map;         /* Its keyspace; NULL: not looked up yet. */
+    int64_t *delta;                     /* Keys added less removed. */
+    struct torcd_map_change *map_changes;
+    uint64_t random;                    /* State of RANDOMKEY's numbers. */
+    uint64_t now_ns;                    /* When the last command ended, or the turn began. */
+    struct torcd_buffer effects;        /* What is made known when the request has happened: effects.h. */
     size_t header_guess;                /* Length of the last `$length` line: most replies look like the last one. */
     char key[TORC_KEY_SIZE_MAX + 1];    /* Store keys are built here. Worker's thread only. */
     char bound[TORC_KEY_SIZE_MAX + 1];
+    struct torcd_mailbox mailbox;       /* From any thread. */
     pthread_mutex_t mutex;              /* Guards `sessions` and their names: CLIENT LIST comes from other threads. */
     struct torcd_session *sessions;
 };
@@ -100,6 +122,25 @@ torcd_setting(const struct torcd_server *server, enum torcd_setting setting)
 
 uint64_t torcd_now_ns(void);
 
+/* Milliseconds since 1970: the clock by which keys expire. */
+uint64_t torcd_now_ms(const struct torcd_server *server);
+
+static inline bool
+torcd_server_has_password(const struct torcd_server *server)
+{
+    /* Relaxed: a setting; the password itself is read under the mutex. */
+    return atomic_load_explicit(&server->has_password, memory_order_relaxed);
+}
+
+/* Set the password, an empty one: none is needed. False: it is too long. */
+bool torcd_server_set_password(struct torcd_server *server, struct torc_slice password);
+
+/* Whether this is the password; true for any if none is needed. Its time does not tell how much of it is right. */
+bool torcd_server_is_password(struct torcd_server *server, struct torc_slice password);
+
+/* Copy the password, terminated. */
+void torcd_server_get_password(struct torcd_server *server, char password[TORCD_PASSWORD_MAX + 1]);
+
 /* A server over `store` (borrowed) with workers_count workers, or NULL when there is no memory. */
 struct torcd_server *
 torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options, unsigned workers_count,
@@ -108,7 +149,7 @@ torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options
 /* All sessions must be gone. NULL is accepted. */
 void torcd_server_destroy(struct torcd_server *server);
 
-/* Keys of a database: exact when no write runs. */
+/* Keys of a database: exact when no write runs; those that have expired and are not gone yet count. Any thread. */
 uint64_t torcd_server_keys(const struct torcd_server *server, unsigned database);
 
 /* The sum over all workers of the counter at this offset in struct torcd_counters; the second one, since RESETSTAT. */

@@ -18,6 +18,7 @@ torcd_session_create(struct torcd_worker *worker, const char *address)
         return NULL;
     session->worker = worker;
     session->protocol = 2;
+    session->authenticated = !torcd_server_has_password(worker->server);
     /* Relaxed: the number must only be unique. */
     session->id = atomic_fetch_add_explicit(&worker->server->next_client, 1, memory_order_relaxed) + 1;
     session->created_ns = torcd_now_ns();
@@ -41,6 +42,7 @@ torcd_session_destroy(struct torcd_session *session)
     assert(session->txn == NULL);
     torcd_session_forget_queue(session);
     torcd_session_unwatch(session);
+    torcd_pubsub_leave(session);
 
     (void)pthread_mutex_lock(&session->worker->mutex);
     *(session->previous != NULL ? &session->previous->next : &session->worker->sessions) = session->next;
@@ -51,6 +53,8 @@ torcd_session_destroy(struct torcd_session *session)
     torcd_release(session->watched);
     torcd_resp_fini(&session->parser);
     torcd_buffer_fini(&session->out);
+    torcd_buffer_fini(&session->pushed);
+    torcd_release(session->held);
     torcd_release(session);
 }
 
@@ -91,7 +95,7 @@ static void
 forget_watched(struct torcd_session *session)
 {
     while (session->watched_count > 0)
-        torcd_release(session->watched[--session->watched_count].key);
+        torcd_release((void *)(uintptr_t)session->watched[--session->watched_count].key.data);
     session->watched_bytes = 0;
     end_snapshots(session);
 }
@@ -123,6 +127,28 @@ queued_size(const struct torcd_session *session)
     return size;
 }
 
+/* The request that runs, with its arguments; NULL: no room. */
+static struct torcd_queued *
+copy_request(const struct torcd_session *session)
+{
+    struct torcd_queued *copy = torcd_resize(NULL, queued_size(session));
+
+    if (copy == NULL)
+        return NULL;
+    char *bytes = (char *)(copy->arguments + session->arguments_count);
+    copy->next = NULL;
+    copy->command = session->command;
+    copy->arguments_count = session->arguments_count;
+    for (size_t i = 0; i < session->arguments_count; i++) {
+        struct torc_slice argument = session->arguments[i];
+        if (argument.size > 0)
+            memcpy(bytes, argument.data, argument.size);
+        copy->arguments[i] = torc_slice(bytes, argument.size);
+        bytes += argument.size;
+    }
+    return copy;
+}
+
 bool
 torcd_session_enqueue(struct torcd_session *session)
 {
@@ -131,26 +157,22 @@ torcd_session_enqueue(struct torcd_session *session)
 
     if (session->queue_bytes + size > torcd_setting(session->worker->server, TORCD_QUERY_BUFFER_MAX))
         return false;
-    struct torcd_queued *queued = torcd_resize(NULL, size);
+    struct torcd_queued *queued = copy_request(session);
     if (queued == NULL)
         return false;
-
-    char *bytes = (char *)(queued->arguments + session->arguments_count);
-    queued->next = NULL;
-    queued->command = session->command;
-    queued->arguments_count = session->arguments_count;
-    for (size_t i = 0; i < session->arguments_count; i++) {
-        struct torc_slice argument = session->arguments[i];
-        if (argument.size > 0)
-            memcpy(bytes, argument.data, argument.size);
-        queued->arguments[i] = torc_slice(bytes, argument.size);
-        bytes += argument.size;
-    }
     *(session->queue_last != NULL ? &session->queue_last->next : &session->queue) = queued;
     session->queue_last = queued;
     session->queue_count++;
     session->queue_bytes += size;
     return true;
+}
+
+bool
+torcd_session_hold(struct torcd_session *session)
+{
+    assert(session->held == NULL);
+    session->held = copy_request(session);
+    return session->held != NULL;
 }
 
 void
@@ -161,6 +183,9 @@ torcd_session_publish(struct torcd_session *session, uint64_t now_ns)
     atomic_store_explicit(&session->seen.database, session->database, memory_order_relaxed);
     atomic_store_explicit(&session->seen.protocol, session->protocol, memory_order_relaxed);
     atomic_store_explicit(&session->seen.watched, (unsigned)session->watched_count, memory_order_relaxed);
+    for (unsigned i = 0; i < TORCD_SUBJECT_KINDS; i++)
+        atomic_store_explicit(&session->seen.subscriptions[i], (unsigned)session->subscriptions.counts[i],
+                              memory_order_relaxed);
     atomic_store_explicit(&session->seen.queued, session->multi ? (int)session->queue_count : -1, memory_order_relaxed);
     atomic_store_explicit(&session->seen.command, session->command, memory_order_relaxed);
 }

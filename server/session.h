@@ -6,6 +6,7 @@
 #ifndef TORCD_SESSION_H
 #define TORCD_SESSION_H
 
+#include "pubsub.h"
 #include "resp.h"
 #include "server.h"
 
@@ -23,8 +24,8 @@ struct torcd_queued {
 /* A watched key, and what it was when WATCH came. While the snapshot is open the version stays in memory, so that its
  * address says whether it is still the same: a value written again is another version, even if the bytes are equal. */
 struct torcd_watched {
-    char *key;                          /* Store key. */
-    size_t key_size;
+    unsigned database;
+    struct torc_slice key;              /* Owned. */
     bool present;
     struct torc_slice value;            /* Borrowed from one of the snapshots. */
 };
@@ -36,6 +37,24 @@ struct torcd_session {
     unsigned database;
     unsigned protocol;                  /* 2 or 3. */
     bool closing;                       /* Nothing more is read; the connection ends when `out` is sent. */
+    bool authenticated;
+    struct torcd_subscriptions subscriptions;
+
+    /* Replies that nobody asked for: mailbox.h. */
+    bool running;                       /* A request runs: what is pushed meanwhile goes to `pushed`. */
+    bool doomed;                        /* Past its limit, or killed: the connection ends without sending more. */
+    struct torcd_buffer pushed;
+    size_t unsent;                      /* Handed to the socket and perhaps not taken yet. The connection's. */
+    void (*notice)(struct torcd_session *session);      /* Something was pushed, or `doomed` is set. The connection's;
+                                                         * NULL: there is none. */
+    void *connection;
+
+    /* A request that met memory which waits to be freed is put aside, and run once more when that has been done on
+     * another thread: torcd_session_ask_hold(). */
+    bool can_hold;                      /* The connection's: it will call again. */
+    bool may_hold;                      /* The request that runs was not held before. */
+    bool hold;                          /* The request that runs is to be held: its reply is void. */
+    struct torcd_queued *held;          /* No other request runs before it. */
 
     /* The request that runs. */
     const struct torcd_command *command;
@@ -75,6 +94,7 @@ struct torcd_session {
         atomic_uint database;
         atomic_uint protocol;
         atomic_uint watched;
+        atomic_uint subscriptions[TORCD_SUBJECT_KINDS];
         atomic_int queued;              /* -1: not in MULTI. */
         atomic_bool killed;
         _Atomic(const struct torcd_command *) command;
@@ -99,6 +119,25 @@ void torcd_session_expire_watch(struct torcd_session *session);
 
 /* Put the request that runs on the queue. False: no room; the session is as before. */
 bool torcd_session_enqueue(struct torcd_session *session);
+
+/* Have the request that runs held, if that is possible; it undoes what it did and returns. */
+static inline bool
+torcd_session_ask_hold(struct torcd_session *session)
+{
+    session->hold = session->may_hold;
+    return session->hold;
+}
+
+/* Copy the request that runs into `held`. False: no room. */
+bool torcd_session_hold(struct torcd_session *session);
+
+/* Whether the session listens to a channel or a pattern. */
+static inline bool
+torcd_session_listens(const struct torcd_session *session)
+{
+    const size_t *counts = session->subscriptions.counts;
+    return counts[TORCD_CHANNEL] + counts[TORCD_PATTERN] + counts[TORCD_SHARD] > 0;
+}
 
 /* Show other threads how the session stands. */
 void torcd_session_publish(struct torcd_session *session, uint64_t now_ns);

@@ -19,6 +19,7 @@
 #include <torc/torc.h>
 
 #include "acceptor.h"
+#include "effects.h"
 #include "loop.h"
 #include "metrics_http.h"
 
@@ -128,11 +129,13 @@ threads_wanted(const struct torcd_options *options)
 static bool
 open_store(struct torcd *torcd, struct torcd_options *options, unsigned threads)
 {
-    const struct torcd_callbacks callbacks = {shut_down, wake, torcd};
+    const struct torcd_callbacks callbacks = {.shut_down = shut_down, .wake = wake, .context = torcd};
     struct torc_mvcc_options store_options;
 
     torc_mvcc_options_init(&store_options);
     store_options.memory_limit_bytes = options->values[TORCD_MEMORY_MAX];
+    store_options.on_commit = torcd_effects_on_commit;
+    store_options.on_commit_context = &torcd->server;
     if (torc_mvcc_open(&store_options, &torcd->store) != TORC_OK) {
         complain("the store cannot be opened", torc_detail());
         return false;
@@ -164,9 +167,9 @@ static void
 list_binds(struct torcd_server *server, const struct torcd_options *options)
 {
     size_t used = (size_t)snprintf(server->binds, sizeof server->binds, "%s",
-                                   options->binds_count == 0 ? "127.0.0.1" : options->binds[0]);
+                                   options->no_tcp ? "" : options->binds_count == 0 ? "127.0.0.1" : options->binds[0]);
 
-    for (unsigned i = 1; i < options->binds_count && used < sizeof server->binds; i++)
+    for (unsigned i = 1; !options->no_tcp && i < options->binds_count && used < sizeof server->binds; i++)
         used += (size_t)snprintf(server->binds + used, sizeof server->binds - used, " %s", options->binds[i]);
 }
 
@@ -197,8 +200,12 @@ start_listening(struct torcd *torcd, const struct torcd_options *options)
     unsigned port = torcd_acceptor_port(torcd->acceptor);
     /* Relaxed: as above. */
     atomic_store_explicit(&torcd->server->settings[TORCD_PORT], port, memory_order_relaxed);
-    (void)printf("torcd %s: listening on %s port %u, %u threads\n", TORC_VERSION, torcd->server->binds, port,
-                 torcd->loops_count);
+    (void)printf("torcd %s: listening on ", TORC_VERSION);
+    if (!options->no_tcp)
+        (void)printf("%s port %u", torcd->server->binds, port);
+    if (options->unix_socket != NULL)
+        (void)printf("%s%s", options->no_tcp ? "" : " and ", options->unix_socket);
+    (void)printf(", %u threads\n", torcd->loops_count);
     (void)fflush(stdout);
     return true;
 }
@@ -221,12 +228,26 @@ start_events(struct torcd *torcd)
 
 /* ---- The whole life ------------------------------------------------------------------------------------------- */
 
+/* All loops have been joined: what they posted to one another at the end frees itself here. */
+static void
+run_last_messages(struct torcd_server *server)
+{
+    bool any = server != NULL;
+
+    while (any) {
+        any = false;
+        for (unsigned i = 0; i < server->workers_count; i++)
+            any |= torcd_worker_run_messages(server->workers[i]);
+    }
+}
+
 /* Free everything. The event loop of the main thread has ended. */
 static bool
 finish(struct torcd *torcd)
 {
     for (unsigned i = 0; i < torcd->loops_count; i++)
         torcd_loop_join(torcd->loops[i]);
+    run_last_messages(torcd->server);
     for (unsigned i = 0; i < torcd->loops_count; i++)
         torcd_loop_destroy(torcd->loops[i]);
     torcd_release(torcd->loops);

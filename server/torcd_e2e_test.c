@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,8 +76,8 @@ start(const char *first, ...)
         const char *metrics = strstr(line, "metrics on http://127.0.0.1:");
         if (metrics != NULL)
             torcd.metrics_port = (unsigned)strtoul(metrics + 28, NULL, 10);
-        else if (at != NULL) {
-            torcd.port = (unsigned)strtoul(at + 6, NULL, 10);
+        else if (strstr(line, ": listening on ") != NULL) {
+            torcd.port = at == NULL ? 0 : (unsigned)strtoul(at + 6, NULL, 10);
             return;
         }
     }
@@ -392,6 +394,214 @@ Test(torcd, lets_one_client_watch_what_another_changes)
     ask(first, "SET a 1\r\nWATCH a\r\n", "+OK\r\n+OK\r\n");
     ask(second, "SET a 2\r\n", "+OK\r\n");
     ask(first, "MULTI\r\nSET a 3\r\nEXEC\r\nGET a\r\n", "+OK\r\n+QUEUED\r\n*-1\r\n$1\r\n2\r\n");
+    (void)close(first);
+    (void)close(second);
+    stop();
+}
+
+/* ---- The Unix socket ------------------------------------------------------------------------------------------ */
+
+/* A path that no other test uses; a number tells one process's paths apart. */
+static void
+socket_path(char path[64], unsigned number)
+{
+    (void)snprintf(path, 64, "/tmp/torcd-%ld-%u.sock", (long)getpid(), number);
+}
+
+static int
+try_unix(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval patience = {.tv_sec = PATIENCE_S};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_lt(strlen(path), sizeof address.sun_path);
+    memcpy(address.sun_path, path, strlen(path));
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    (void)close(fd);
+    return -1;
+}
+
+Test(torcd, serves_a_unix_socket_beside_tcp)
+{
+    char path[64], said[512] = "";
+    struct stat status;
+
+    socket_path(path, 0);
+    start("--unixsocket", path, "--unixsocketperm", "600", "--threads", "1", NULL);
+    int near = try_unix(path), far = client();
+
+    cr_assert_geq(near, 0);
+    cr_assert_eq(stat(path, &status), 0);
+    cr_expect_eq(status.st_mode & 07777, 0600u);
+    ask(near, "SET a 1\r\n", "+OK\r\n");
+    ask(far, "INCR a\r\n", ":2\r\n");
+    ask(near, "GET a\r\n", "$1\r\n2\r\n");
+    say(near, "CLIENT INFO\r\nQUIT\r\n");
+    for (size_t size = 0, count = 1; count > 0 && size < sizeof said - 1; size += count)
+        count = (size_t)recv(near, said + size, sizeof said - 1 - size, 0);
+    cr_expect_not_null(strstr(said, path), "%s", said);
+    (void)close(near);
+    (void)close(far);
+    stop();
+    cr_expect_neq(stat(path, &status), 0, "the file is left behind");
+}
+
+Test(torcd, listens_on_a_unix_socket_alone)
+{
+    char path[64];
+
+    socket_path(path, 1);
+    start("--unixsocket", path, "--no-tcp", NULL);
+    cr_expect_eq(torcd.port, 0u);
+    int fd = try_unix(path);
+    cr_assert_geq(fd, 0);
+    ask(fd, "PING\r\n", "+PONG\r\n");
+    (void)close(fd);
+    stop();
+}
+
+static void
+expect_refusal(char *path, const char *reason)
+{
+    char torcd_path[] = TORCD_PATH, port_flag[] = "--port", port[] = "0", flag[] = "--unixsocket", said[512];
+    char *arguments[] = {torcd_path, port_flag, port, flag, path, NULL};
+    struct torcd first = torcd;
+    int status;
+
+    launch(arguments);
+    said[fread(said, 1, sizeof said - 1, torcd.output)] = '\0';
+    (void)fclose(torcd.output);
+    cr_assert_eq(waitpid(torcd.pid, &status, 0), torcd.pid);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    cr_expect_not_null(strstr(said, reason), "%s", said);
+    torcd = first;
+}
+
+Test(torcd, takes_the_place_of_a_dead_unix_socket_only)
+{
+    char path[64], missing[] = "/no/such/directory/torcd.sock";
+    struct stat status;
+
+    /* A server that could not remove its socket. */
+    socket_path(path, 2);
+    start("--unixsocket", path, NULL);
+    cr_assert_eq(kill(torcd.pid, SIGKILL), 0);
+    (void)fclose(torcd.output);
+    cr_assert_eq(waitpid(torcd.pid, NULL, 0), torcd.pid);
+    cr_assert_eq(stat(path, &status), 0);
+
+    start("--unixsocket", path, NULL);
+    expect_refusal(path, "Address already in use");
+    int fd = try_unix(path);
+    cr_assert_geq(fd, 0, "the second server broke the first one's socket");
+    ask(fd, "PING\r\n", "+PONG\r\n");
+    (void)close(fd);
+
+    /* Somebody else's file in the place of our socket outlives us. */
+    cr_assert_eq(unlink(path), 0);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    (void)fclose(file);
+    stop();
+    cr_expect_eq(stat(path, &status), 0);
+    expect_refusal(path, "File exists");
+    cr_expect_eq(unlink(path), 0);
+    expect_refusal(missing, "No such file or directory");
+}
+
+static void *
+publish_often(void *context)
+{
+    int fd = client();
+
+    (void)context;
+    for (int i = 0; i < 300; i++)
+        ask(fd, "PUBLISH news item\r\n", ":8\r\n");
+    (void)close(fd);
+    return NULL;
+}
+
+Test(torcd, carries_messages_between_its_threads)
+{
+    static const char message[] = "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$4\r\nitem\r\n";
+    int listeners[8];
+    pthread_t threads[3];
+
+    start("--threads", "4", NULL);
+    for (unsigned i = 0; i < 8; i++) {
+        listeners[i] = client();
+        ask(listeners[i], "SUBSCRIBE news\r\n", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    }
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, publish_often, NULL), 0);
+    for (unsigned i = 0; i < 8; i++)
+        for (unsigned j = 0; j < 3 * 300; j++)
+            hear(listeners[i], message);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        ask(listeners[i], "UNSUBSCRIBE\r\n", "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n");
+        (void)close(listeners[i]);
+    }
+    stop();
+}
+
+Test(torcd, closes_a_subscriber_that_does_not_read_and_serves_the_others)
+{
+    enum { SIZE = 1 << 20 };
+
+    start("--threads", "2", "--push-buffer-limit", "4mb", NULL);
+    int slow = client(), publisher = client(), one = 1;
+    char *payload = malloc(SIZE), header[64], reply[8];
+
+    ask(slow, "SUBSCRIBE a\r\n", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+    memset(payload, 'p', SIZE);
+    (void)snprintf(header, sizeof header, "*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$%d\r\n", SIZE);
+    /* Until nobody is left to hear it: what the sockets take is the system's matter, the rest is the limit's. */
+    while (one == 1) {
+        say(publisher, header);
+        send_all(publisher, payload, SIZE);
+        say(publisher, "\r\n");
+        receive_all(publisher, reply, 4);
+        one = reply[1] == '1';
+    }
+    ask(publisher, "PING\r\n", "+PONG\r\n");
+    free(payload);
+    (void)close(slow);
+    (void)close(publisher);
+    stop();
+}
+
+Test(torcd, asks_for_its_password)
+{
+    start("--requirepass", "secret", NULL);
+    int fd = client();
+
+    ask(fd, "GET a\r\n", "-NOAUTH Authentication required.\r\n");
+    ask(fd, "AUTH guess\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    ask(fd, "AUTH secret\r\n", "+OK\r\n");
+    ask(fd, "GET a\r\n", "$-1\r\n");
+    (void)close(fd);
+    stop();
+}
+
+Test(torcd, flushes_a_database_under_the_hands_of_its_clients)
+{
+    start("--threads", "4", NULL);
+    int first = client(), second = client();
+
+    for (int i = 0; i < 200; i++) {
+        say(second, "INCR n\r\nSET k v\r\n");
+        ask(first, "SET mine 1\r\nFLUSHDB\r\nEXISTS mine\r\n", "+OK\r\n+OK\r\n:0\r\n");
+        char reply[16];
+        receive_all(second, reply, 4 + 5);
+        cr_assert_eq(reply[0], ':');
+    }
+    ask(first, "FLUSHALL\r\nDBSIZE\r\n", "+OK\r\n:0\r\n");
     (void)close(first);
     (void)close(second);
     stop();

@@ -4,11 +4,12 @@
  * blind.
  *
  *   canary 0          correct
- *   canary 1, 5       an object is used after its reader has left the section (one section in 64)
- *   canary 2, 6       an object is freed without a grace period
- *   canary 3, 7       an object is published and found with relaxed accesses
- *   canary 4, 8       an object is published by an exchange that acquires but does not release
- * 1 to 4 retire each object, 5 to 8 go through a limbo. Runs for a second unless it is stopped by a report. */
+ *   canary 1, 5, 9    an object is used after its reader has left the section (one section in 64)
+ *   canary 2, 6, 10   an object is freed without a grace period
+ *   canary 3, 7, 11   an object is published and found with relaxed accesses
+ *   canary 4, 8, 12   an object is published by an exchange that acquires but does not release
+ * 1 to 4 retire each object, 5 to 8 go through a limbo, 9 to 12 through a limbo whose owners poll for grace periods.
+ * Runs for a second unless it is stopped by a report. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,9 @@ static _Atomic(struct object *) shared;
 static _Atomic(bool) stop;
 static _Atomic(uint64_t) reads;         /* Relaxed counter: read after the join. */
 static enum bug bug;                    /* Immutable after the start. */
-static bool by_limbo;                   /* Immutable after the start. */
+static bool by_limbo;                   /* Immutable after the start, as is the next. */
+static bool by_polls;
+static struct torci_reclaimer reclaimer;
 
 static void
 destroy_object(struct object *object)
@@ -126,7 +129,7 @@ read_objects(void)
 static void
 replace_objects(void)
 {
-    struct torci_limbo *limbo = torci_limbo_create(&heap, free_from_limbo, NULL);
+    struct torci_limbo *limbo = torci_limbo_create(&heap, by_polls ? &reclaimer : NULL, free_from_limbo, NULL);
     struct timespec pause = {0, 200000};
 
     if (limbo == NULL)
@@ -135,8 +138,10 @@ replace_objects(void)
         retire(limbo, publish(create_object(value)));
         if (value % BATCH == 0)
             (void)nanosleep(&pause, NULL);      /* So that garbage does not outgrow the reclaiming thread. */
+        if (by_polls && value % BATCH == 0)
+            (void)torci_reclaimer_poll(&reclaimer);
     }
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(by_polls ? &reclaimer : NULL);
     torci_limbo_destroy(limbo);
 }
 
@@ -161,10 +166,12 @@ main(int argc, char **argv)
 {
     long number = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
 
-    if (number < 0 || number > 2 * KINDS_OF_BUGS)
+    if (number < 0 || number > 3 * KINDS_OF_BUGS)
         return EXIT_FAILURE;
     by_limbo = number > KINDS_OF_BUGS;
-    bug = (enum bug)(by_limbo ? number - KINDS_OF_BUGS : number);
+    by_polls = number > 2 * KINDS_OF_BUGS;
+    bug = (enum bug)(number == 0 ? 0 : 1 + (number - 1) % KINDS_OF_BUGS);
+    torci_reclaimer_init(&reclaimer);
 
     torci_heap_init(&heap, NULL, 0);
     torci_init(&shared, create_object(0));

@@ -74,7 +74,9 @@ struct torc_mvcc_options {
 };
 /* Past a limit a put, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY; torc_detail() names
  * the limit. Reads, deletes, commits and aborts go on, and so does what they allocate. memory_limit_bytes is kept to
- * within 16 KiB per thread, 512 KiB altogether (a limit below 1 MiB: to within half of it). retired_limit_bytes is
+ * within 16 KiB per thread, 512 KiB altogether (a limit below 1 MiB: to within half of it), and one step by which the
+ * store grows: 1/64 of the limit, at least 64 KiB, at most 2 MiB. Past it, keys and values go on to be put as long as
+ * what was deleted or replaced left room for them in the memory that the store holds. retired_limit_bytes is
  * looked at every 64 writes of a thread (less often if thousands of transactions were open at once), and before a
  * write is refused. An idle thread may hold back up to 64 KiB of retired bytes: leave room for that. */
 
@@ -378,8 +380,9 @@ torc_txn_get_for_update(struct torc_txn *txn, struct torc_slice key, struct torc
  *
  * Progress   Lock-free. Other threads see nothing of it before the commit.
  * Ownership  Key and value are copied; they may be slices that txn lent.
- * Errors     TORC_CONFLICT   somebody committed this key after txn began, so a commit of this write would be refused.
- *                            The write was not noted: abort and begin again (a commit without it may succeed).
+ * Errors     TORC_CONFLICT   somebody committed this key, or one of the last few that txn put before, after txn began:
+ *                            a commit would be refused. torc_conflict_key() names the key. The write was not noted:
+ *                            abort and begin again. (Not every conflict is seen that early; the commit sees all.)
  *            TORC_READ_ONLY, TORC_FINISHED, TORC_INVALID, TORC_TOO_LARGE, TORC_BUSY (a limit), TORC_NO_MEMORY.
  *            After each of them txn is open and its writes are as before the call.
  * Cost       One lookup, one allocation of the value's size, one more if the key is new. */

@@ -4,6 +4,9 @@
  *   release        | size bytes |                       builds with TORC_FAULTS   | header | size bytes |
  *                  ^ caller's                                                     16 bytes ^ caller's
  *
+ * Huge pages   A store of a million keys lies on 60,000 pages of 4 KiB, more than any processor's translation cache
+ *              holds; on huge pages it is some 120. So what is large is mapped apart, aligned to huge pages and advised
+ *              to be on them. Not with AddressSanitizer, which knows what malloc() gives and nothing else.
  * Accounting   A thread adds to the shard of its index; past batch_bytes it moves the shard's delta to `settled`. So
  *              the shared line is written once per batch, and |settled - truth| < shards x batch. A shard has one
  *              owner, who needs no read-modify-write; all indexes past the shards share the last one and do.
@@ -15,7 +18,10 @@
 #include "base/alloc.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "base/annotate.h"
 #include "base/assert.h"
 #include "base/epoch.h"
 #include "base/explorer.h"
@@ -25,6 +31,9 @@
 
 /* A limit holds to about half of it with all shards in use, and to 1/64 with one. */
 #define BATCHES_PER_LIMIT 64
+
+/* An aligned block of so many bytes is mapped. */
+#define MAP_ALIGNED_BYTES (UINT64_C(64) * 1024)
 
 static void *
 system_allocate(void *context, size_t size)
@@ -41,20 +50,89 @@ system_release(void *context, void *memory, size_t size)
     free(memory);
 }
 
+/* Whether the system itself may be asked for memory. */
+static bool
+may_map(const struct torci_heap *heap)
+{
+#if defined(TORCI_ASAN)
+    (void)heap;
+    return false;
+#else
+    return heap->allocator.allocate == system_allocate;
+#endif
+}
+
+static size_t
+mapped_bytes(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    return (size + page - 1) & ~(page - 1);
+}
+
+/* Zeroed memory of `size` bytes from the system, aligned to `alignment`: a larger range, cut to measure. */
+static void *
+map(size_t size, size_t alignment)
+{
+    size_t bytes = mapped_bytes(size);
+    unsigned char *range;
+
+    if (bytes < size || bytes > SIZE_MAX - alignment)
+        return NULL;
+    range = mmap(NULL, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (range == MAP_FAILED)
+        return NULL;
+
+    size_t before = -(uintptr_t)range & (alignment - 1);
+    size_t behind = alignment - before;
+
+    if (before > 0)
+        (void)munmap(range, before);
+    if (behind > 0)
+        (void)munmap(range + before + bytes, behind);
+    if (size >= TORCI_HUGE_BYTES)
+        (void)madvise(range + before, bytes, MADV_HUGEPAGE);    /* Advice: without it the memory is as good. */
+    return range + before;
+}
+
+static void
+unmap(void *memory, size_t size)
+{
+    int failed = munmap(memory, mapped_bytes(size));
+
+    torc_assert(failed == 0);
+    (void)failed;
+}
+
 static void *
 obtain(struct torci_heap *heap, size_t size, bool zeroed)
 {
+    bool huge = size >= TORCI_HUGE_BYTES && may_map(heap);
     /* calloc() knows which pages are zero already; matters for large tables that fill slowly. */
     bool from_calloc = zeroed && heap->allocator.allocate == system_allocate;
-    void *memory = from_calloc ? calloc(1, size) : heap->allocator.allocate(heap->allocator.context, size);
+    void *memory;
+
+    if (huge)
+        memory = map(size, TORCI_HUGE_BYTES);
+    else
+        memory = from_calloc ? calloc(1, size) : heap->allocator.allocate(heap->allocator.context, size);
 
     torc_assert((uintptr_t)memory % TORCI_ALLOC_ALIGNMENT == 0);
     torci_explorer_allocated(memory, size);
-    if (from_calloc)
+    if (huge || from_calloc)
         return memory;
     if (zeroed && memory != NULL)
         memset(memory, 0, size);
     return memory;
+}
+
+static void
+give_back(struct torci_heap *heap, void *memory, size_t size)
+{
+    if (size >= TORCI_HUGE_BYTES && may_map(heap))
+        unmap(memory, size);
+    else
+        heap->allocator.release(heap->allocator.context, memory, size);
 }
 
 /* Whether a shard that holds `delta` has to settle. */
@@ -105,11 +183,6 @@ account(struct torci_heap *heap, int64_t change)
 
 #if defined(TORC_FAULTS)
 
-enum {
-    FRESH = 0xcd,       /* Fill of memory never written. */
-    FREED = 0xdd,       /* Fill of memory given back. */
-};
-
 #define MARK_LIVE UINT64_C(0x6c69766520746f72)
 #define MARK_FREED UINT64_C(0x667265642d746f72)
 
@@ -124,8 +197,8 @@ static _Atomic(uint64_t) allocations_seen;
 static _Atomic(uint64_t) failing_allocation;
 static _Atomic(bool) failing_sticky;
 
-static bool
-fault_due(void)
+bool
+torci_alloc_fault_due(void)
 {
     uint64_t seen = torci_fetch_add(&allocations_seen, 1, memory_order_relaxed) + 1;
     uint64_t failing = torci_load(&failing_allocation, memory_order_relaxed);
@@ -149,7 +222,7 @@ torci_alloc_fail_at(uint64_t n, bool sticky)
 static void *
 obtain_checked(struct torci_heap *heap, size_t size, bool zeroed)
 {
-    if (fault_due() || size > SIZE_MAX - sizeof(struct header))
+    if (torci_alloc_fault_due() || size > SIZE_MAX - sizeof(struct header))
         return NULL;
 
     struct header *header = obtain(heap, sizeof(*header) + size, zeroed);
@@ -159,7 +232,7 @@ obtain_checked(struct torci_heap *heap, size_t size, bool zeroed)
     header->size = size;
     header->mark = MARK_LIVE;
     if (!zeroed)
-        memset(header + 1, FRESH, size);
+        memset(header + 1, TORCI_FILL_FRESH, size);
     return header + 1;
 }
 
@@ -172,9 +245,9 @@ give_back_checked(struct torci_heap *heap, void *memory, size_t size)
     torc_assert(header->size == size);
 
     header->mark = MARK_FREED;
-    memset(memory, FREED, size);
+    memset(memory, TORCI_FILL_FREED, size);
     torci_explorer_freed(header, sizeof(*header) + size);
-    heap->allocator.release(heap->allocator.context, header, sizeof(*header) + size);
+    give_back(heap, header, sizeof(*header) + size);
 }
 
 #else
@@ -196,7 +269,7 @@ obtain_checked(struct torci_heap *heap, size_t size, bool zeroed)
 static void
 give_back_checked(struct torci_heap *heap, void *memory, size_t size)
 {
-    heap->allocator.release(heap->allocator.context, memory, size);
+    give_back(heap, memory, size);
 }
 
 #endif
@@ -216,26 +289,45 @@ allocate(struct torci_heap *heap, size_t size, bool zeroed)
     return memory;
 }
 
-/* A line-aligned block stands in a plain one that is one line longer; the word before it holds the way back:
+/* An aligned block stands in a plain one that is so much longer; the word before it holds the way back:
  *
  *   | ............... shift | size bytes ... |
- *   ^ plain block           ^ caller's, shift is 16, 32, 48 or 64 */
+ *   ^ plain block           ^ caller's; shift is a multiple of 16, at most `alignment` */
 static void *
-allocate_line(struct torci_heap *heap, size_t size, bool zeroed)
+allocate_shifted(struct torci_heap *heap, size_t size, size_t alignment, bool zeroed)
 {
-    if (size > PTRDIFF_MAX - TORCI_CACHE_LINE)
+    torc_assert(alignment >= TORCI_CACHE_LINE && (alignment & (alignment - 1)) == 0);
+
+    if (size > PTRDIFF_MAX - alignment)
         return NULL;
 
-    unsigned char *block = allocate(heap, size + TORCI_CACHE_LINE, zeroed);
+    unsigned char *block = allocate(heap, size + alignment, zeroed);
     if (block == NULL)
         return NULL;
 
-    size_t shift = TORCI_CACHE_LINE - (uintptr_t)block % TORCI_CACHE_LINE;
+    size_t shift = alignment - ((uintptr_t)block & (alignment - 1));
     unsigned char *memory = block + shift;
 
-    torc_assert(shift >= sizeof(shift) && (uintptr_t)memory % TORCI_CACHE_LINE == 0);
+    torc_assert(shift >= sizeof(shift) && ((uintptr_t)memory & (alignment - 1)) == 0);
     memcpy(memory - sizeof(shift), &shift, sizeof(shift));
     return memory;
+}
+
+static void
+free_shifted(struct torci_heap *heap, void *memory, size_t size, size_t alignment)
+{
+    size_t shift;
+
+    memcpy(&shift, (unsigned char *)memory - sizeof(shift), sizeof(shift));
+    torc_assert(shift > 0 && shift <= alignment && shift % TORCI_ALLOC_ALIGNMENT == 0);
+    torci_free(heap, (unsigned char *)memory - shift, size + alignment);
+}
+
+/* Whether an aligned block of `size` is mapped: from there on what malloc() would waste on alignment matters. */
+static bool
+maps_aligned(const struct torci_heap *heap, size_t size)
+{
+    return size >= MAP_ALIGNED_BYTES && may_map(heap);
 }
 
 void
@@ -284,26 +376,54 @@ torci_free(struct torci_heap *heap, void *memory, size_t size)
 void *
 torci_alloc_line(struct torci_heap *heap, size_t size)
 {
-    return allocate_line(heap, size, false);
+    return allocate_shifted(heap, size, TORCI_CACHE_LINE, false);
 }
 
 void *
 torci_alloc_line_zeroed(struct torci_heap *heap, size_t size)
 {
-    return allocate_line(heap, size, true);
+    return allocate_shifted(heap, size, TORCI_CACHE_LINE, true);
 }
 
 void
 torci_free_line(struct torci_heap *heap, void *memory, size_t size)
 {
-    size_t shift;
+    if (memory != NULL)
+        free_shifted(heap, memory, size, TORCI_CACHE_LINE);
+}
 
+void *
+torci_alloc_aligned(struct torci_heap *heap, size_t size, size_t alignment)
+{
+    void *memory;
+
+    torc_assert(size > 0 && alignment <= TORCI_HUGE_BYTES);
+    if (!maps_aligned(heap, size))
+        return allocate_shifted(heap, size, alignment, false);
+#if defined(TORC_FAULTS)
+    if (torci_alloc_fault_due())
+        return NULL;
+#endif
+    memory = map(size, size >= TORCI_HUGE_BYTES ? TORCI_HUGE_BYTES : alignment);
+    if (memory == NULL)
+        return NULL;
+    torci_explorer_allocated(memory, size);
+    account(heap, (int64_t)size);
+    return memory;
+}
+
+void
+torci_free_aligned(struct torci_heap *heap, void *memory, size_t size, size_t alignment)
+{
     if (memory == NULL)
         return;
-
-    memcpy(&shift, (unsigned char *)memory - sizeof(shift), sizeof(shift));
-    torc_assert(shift > 0 && shift <= TORCI_CACHE_LINE && shift % TORCI_ALLOC_ALIGNMENT == 0);
-    torci_free(heap, (unsigned char *)memory - shift, size + TORCI_CACHE_LINE);
+    if (!maps_aligned(heap, size)) {
+        free_shifted(heap, memory, size, alignment);
+        return;
+    }
+    torci_explorer_freed(memory, size);
+    unmap(memory, size);
+    account(heap, -(int64_t)size);
 }
 
 uint64_t

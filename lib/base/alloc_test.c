@@ -229,6 +229,81 @@ Test(alloc, counts_exactly_when_threads_settle_at_once)
     race_and_count();
 }
 
+static void
+take_aligned(struct torci_heap *tested)
+{
+    for (size_t alignment = TORCI_CACHE_LINE; alignment <= 64 * 1024; alignment *= 4)
+        for (size_t size = 1; size <= 256 * 1024; size *= 8) {
+            unsigned char *memory = torci_alloc_aligned(tested, size, alignment);
+
+            cr_assert_not_null(memory);
+            cr_expect_eq((uintptr_t)memory % alignment, (uintptr_t)0, "%zu bytes to %zu", size, alignment);
+            cr_expect_geq(torci_heap_bytes(tested), (uint64_t)size);
+            cr_expect_leq(torci_heap_bytes(tested), (uint64_t)size + alignment);
+            memset(memory, 1, size);
+            torci_free_aligned(tested, memory, size, alignment);
+            cr_expect_eq(torci_heap_bytes(tested), UINT64_C(0));
+        }
+    torci_free_aligned(tested, NULL, 1, TORCI_CACHE_LINE);
+}
+
+Test(alloc, aligns_as_asked)
+{
+    struct torci_heap plain;
+
+    torci_heap_init(&plain, NULL, 0);
+    take_aligned(&plain);
+    take_aligned(&heap);
+}
+
+static void
+take_huge(struct torci_heap *tested)
+{
+    for (size_t size = TORCI_HUGE_BYTES - 16; size <= TORCI_HUGE_BYTES + 16; size += 16) {
+        unsigned char *memory = torci_alloc(tested, size);
+        unsigned char *zeroed = torci_alloc_zeroed(tested, size);
+        unsigned char *aligned = torci_alloc_aligned(tested, size, 16 * 1024);
+
+        cr_assert(memory != NULL && zeroed != NULL && aligned != NULL);
+        memset(memory, 1, size);
+        memset(aligned, 2, size);
+        for (size_t i = 0; i < size; i += 61)
+            cr_assert_eq(zeroed[i], 0);
+        cr_expect_geq(torci_heap_bytes(tested), 3 * (uint64_t)size);
+        torci_free(tested, memory, size);
+        torci_free(tested, zeroed, size);
+        torci_free_aligned(tested, aligned, size, 16 * 1024);
+        cr_expect_eq(torci_heap_bytes(tested), UINT64_C(0));
+    }
+}
+
+Test(alloc, takes_huge_memory_of_any_size)
+{
+    struct torci_heap plain;
+
+    torci_heap_init(&plain, NULL, 0);
+    take_huge(&plain);
+    take_huge(&heap);
+}
+
+static void
+take_too_much(struct torci_heap *tested)
+{
+    cr_expect_null(torci_alloc_aligned(tested, SIZE_MAX, TORCI_CACHE_LINE));
+    cr_expect_null(torci_alloc_aligned(tested, PTRDIFF_MAX, TORCI_CACHE_LINE));
+    cr_expect_null(torci_alloc_aligned(tested, PTRDIFF_MAX - 4096, 16 * 1024));
+    cr_expect_eq(torci_heap_bytes(tested), UINT64_C(0));
+}
+
+Test(alloc, tells_that_there_is_no_huge_memory)
+{
+    struct torci_heap plain;
+
+    torci_heap_init(&plain, NULL, 0);
+    take_too_much(&plain);
+    take_too_much(&heap);
+}
+
 #if defined(TORC_FAULTS)
 static unsigned char last_released[64];
 
@@ -290,6 +365,29 @@ Test(alloc_faults, keeps_failing_when_sticky)
 }
 
 TestSuite(alloc_faults, .init = create, .fini = balance, .timeout = 30);
+
+Test(alloc_faults, reach_aligned_memory_too)
+{
+    struct torci_heap plain;
+
+    torci_heap_init(&plain, NULL, 0);
+    for (size_t size = 64; size <= 2 * TORCI_HUGE_BYTES; size *= 32) {
+        (void)torci_alloc_fail_at(1, false);
+        cr_expect_null(torci_alloc_aligned(&heap, size, 4096), "%zu bytes", size);
+        (void)torci_alloc_fail_at(1, false);
+        cr_expect_null(torci_alloc_aligned(&plain, size, 4096), "%zu bytes", size);
+    }
+    cr_expect_eq(torci_alloc_fail_at(0, false), UINT64_C(1));
+}
+
+Test(alloc_faults, count_for_allocators_that_stand_on_this_one)
+{
+    (void)torci_alloc_fail_at(2, false);
+    cr_expect_not(torci_alloc_fault_due());
+    cr_expect(torci_alloc_fault_due());
+    cr_expect_not(torci_alloc_fault_due());
+    cr_expect_eq(torci_alloc_fail_at(0, false), UINT64_C(3));
+}
 
 #if defined(TORC_ASSERTIONS)
 TestSuite(alloc_asserts, .init = create, .timeout = 30);

@@ -135,3 +135,9 @@ torci_arena_alloc_block(struct torci_arena *arena, size_t size)
     torc_assert(arena->cursor <= arena->end);
     return memory;
 }
+
+size_t
+torci_arena_used(const struct torci_arena *arena)
+{
+    return arena->bytes - (size_t)(arena->end - arena->cursor) - ARENA_HEADER;
+}

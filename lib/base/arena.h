@@ -58,6 +58,9 @@ torci_arena_alloc(struct torci_arena *arena, size_t size)
     return memory;
 }
 
+/* Bytes that have been given out, and lost between blocks; 0 after reset. */
+size_t torci_arena_used(const struct torci_arena *arena);
+
 /* Bytes that the arena holds of its heap. */
 static inline size_t
 torci_arena_bytes(const struct torci_arena *arena)

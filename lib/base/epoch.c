@@ -13,8 +13,8 @@
  *                R3 unregister(), store of `reclaimer_present` -> A3 take_own_index(), exchange: as R1
  *                R2 raise_bound(), CAS, seq_cst -> A2 torci_thread_index_bound(): in one order with whatever the new
  *                   owner and the caller do next by seq_cst, so a caller that misses the index is missed by its owner
- * Progress       Registration is lock-free but for liburcu's (short) registry lock; sections, retire and adoption are
- *                wait-free; the barrier blocks.
+ * Progress       Registration is lock-free but for liburcu's (short) registry lock; sections, retire, stamps and
+ *                adoption are wait-free; the barrier and the wait block.
  * Reclamation    What this file keeps is static. The library must stay loaded: destructors and workers point into it.
  *
  * Under ThreadSanitizer. liburcu is not instrumented, so the edges that a grace period makes have to be told. Telling
@@ -23,8 +23,8 @@
  * advances:
  *   T1  after entering:  began = clock
  *   T2  before leaving:  release the address of this index's log entry for `began`
- *   T3  at retire:       stamp = ++clock, after the unlinking; release the retired object
- *   T4  in the worker:   acquire the object, and in each log the last entry with began < stamp
+ *   T3  at retire:       stamp = ++clock, after the unlinking; release the stamp's address
+ *   T4  before free_fn:  acquire that address, and in each log the last entry with began < stamp
  *   T5  after free_fn:   release `freed`; acquired by the barrier
  * A section that can hold the object read the clock before it found the object, hence before the stamp was drawn: T4
  * joins these sections and none that began later. Accesses to clock and log are relaxed, so that they make no edges of
@@ -61,7 +61,7 @@ static pthread_key_t exit_key;          /* Immutable after `once`. */
 struct __attribute__((may_alias)) retirement {
     struct rcu_head head;
     void (*free_fn)(struct torci_retired *retired);
-    uint64_t stamp;                     /* ThreadSanitizer only: T3. */
+    struct torci_stamp stamp;
     void *spare;
 };
 _Static_assert(sizeof(struct retirement) <= sizeof(struct torci_retired), "the private words must hold it");
@@ -127,10 +127,10 @@ note_exit(uint32_t index)
 
 /* T3. */
 static void
-note_retire(struct retirement *retirement)
+note_stamp(struct torci_stamp *stamp)
 {
-    retirement->stamp = atomic_fetch_add_explicit(&section_clock, 1, memory_order_relaxed) + 1;
-    __tsan_release(retirement);
+    stamp->private_word = atomic_fetch_add_explicit(&section_clock, 1, memory_order_relaxed) + 1;
+    __tsan_release(stamp);
 }
 
 /* The part of T4 for one log: binary search, for `began` only grows from entry to entry. */
@@ -154,13 +154,13 @@ join_log(struct log *log, uint64_t stamp)
 
 /* T4. */
 static void
-note_grace_period(struct retirement *retirement)
+note_grace_period(const struct torci_stamp *stamp)
 {
     uint32_t bound = atomic_load_explicit(&index_bound, memory_order_relaxed);
 
-    __tsan_acquire(retirement);
+    __tsan_acquire((void *)(uintptr_t)stamp);
     for (uint32_t index = 0; index < bound && index < LOGS_MAX; index++)
-        join_log(&logs[index], retirement->stamp);
+        join_log(&logs[index], stamp->private_word);
     if (bound > LOGS_MAX)
         __tsan_acquire(&crowd);
 }
@@ -169,8 +169,8 @@ note_grace_period(struct retirement *retirement)
 #define note_barrier() __tsan_acquire(&freed)
 
 #else
-#define note_retire(retirement) ((void)(retirement))
-#define note_grace_period(retirement) ((void)(retirement))
+#define note_stamp(stamp) ((void)(stamp))
+#define note_grace_period(stamp) ((void)(stamp))
 #define note_freed() ((void)0)
 #define note_barrier() ((void)0)
 #endif
@@ -363,7 +363,7 @@ grace_period_ended(struct rcu_head *head)
     struct retirement *retirement = (struct retirement *)head;
 
     reclaiming = true;
-    note_grace_period(retirement);
+    note_grace_period(&retirement->stamp);
     retirement->free_fn((struct torci_retired *)retirement);
     torc_assert(torci_this_thread.nesting == 0);
     note_freed();
@@ -393,7 +393,7 @@ torci_epoch_retire(struct torci_retired *retired, void (*free_fn)(struct torci_r
     if (pthread_once(&once_reclaimer, prepare_reclaimer) != 0)
         give_up("pthread_once failed");
     retirement->free_fn = free_fn;
-    note_retire(retirement);
+    note_stamp(&retirement->stamp);
     urcu_memb_call_rcu(&retirement->head, grace_period_ended);
     torci_race_window();
 }
@@ -407,4 +407,30 @@ torci_epoch_barrier(void)
     (void)torci_self();
     urcu_memb_barrier();
     note_barrier();
+}
+
+void
+torci_epoch_stamp(struct torci_stamp *stamp)
+{
+    torc_assert(stamp != NULL);
+
+    note_stamp(stamp);
+    torci_race_window();
+}
+
+void
+torci_epoch_wait(void)
+{
+    torc_assert(!reclaiming);
+    torc_assert(!torci_epoch_in_section());
+
+    urcu_memb_synchronize_rcu();
+}
+
+void
+torci_epoch_passed(const struct torci_stamp *stamp)
+{
+    torc_assert(stamp != NULL);
+
+    note_grace_period(stamp);
 }

@@ -152,4 +152,24 @@ void torci_epoch_retire(struct torci_retired *retired, void (*free_fn)(struct to
  * What a free_fn retires in its turn is not waited for: call again. */
 void torci_epoch_barrier(void);
 
+/* Grace periods without the reclaiming thread, for base/reclaimer: nothing below starts a thread.
+ *
+ *   an object is made unreachable; torci_epoch_stamp(); later torci_epoch_wait(); then torci_epoch_passed(): free it
+ *
+ * A stamp is what race checkers are told by: that the sections which could hold the object have ended, and of none
+ * that began later. */
+struct torci_stamp {
+    uint64_t private_word;
+};
+
+/* Call it when the object has become unreachable for new sections. Wait-free. */
+void torci_epoch_stamp(struct torci_stamp *stamp);
+
+/* Wait until every section that is open now has ended. Blocking; not inside a section, nor in a free_fn of the
+ * reclaiming thread. Any number of threads at once: they share their grace periods. */
+void torci_epoch_wait(void);
+
+/* Call it before the object is touched: a wait, whoever's, that began after the stamp was drawn is over. Wait-free. */
+void torci_epoch_passed(const struct torci_stamp *stamp);
+
 #endif

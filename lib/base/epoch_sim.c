@@ -14,15 +14,15 @@
  * late may get the index of one that has ended, which is what adoption is about.
  *
  * In the explorer build sections and grace periods also carry clocks (what the fiber has seen):
- *   E1  an exit passes the fiber's clock on to every pending object whose stamp is later than the section's entry,
- *       and to every object retired later
- *   E2  free_fn sees those and the retiring fiber's clock
- *   E3  an entry sees all retires whose free_fn has begun. Whether it also sees retires that are still pending is
+ *   E1  an exit passes the fiber's clock on to every stamp that is later than the section's entry, drawn already or not
+ *   E2  free_fn, and who calls torci_epoch_passed(), sees those and the clock of the fiber that drew the stamp
+ *   E3  an entry sees all stamps whose grace period is known to be over. Whether it also sees those still pending is
  *       drawn: if not, it counts as having entered before them. That is how late a real section's entry may be noticed
  *   E4  an index carries the clock of the fiber that left it to the one that takes it
  *   E5  a barrier sees what the free_fns did
  *
- * Out of fibers, the barrier frees everything: no fiber will run again, the frozen ones included. */
+ * Out of fibers, the barrier frees everything and the wait returns at once: no fiber will run again, the frozen ones
+ * included. */
 #include "base/epoch.h"
 
 #include <stdlib.h>
@@ -34,7 +34,7 @@
 
 enum {
     INDEXES = TORCI_FIBER_SLOTS,
-    CLOCKS_MAX = 512,           /* Pending objects with clocks of their own; more share the last one. */
+    CLOCKS_MAX = 512,           /* Stamps with clocks of their own; more share the last one. */
     LATE_PART = 16,             /* In late schedules the reclaimer wakes at one point in so many. */
 };
 
@@ -44,14 +44,16 @@ enum eagerness { AT_ONCE, LATE, AT_THE_END, EAGERNESSES };
 struct __attribute__((may_alias)) retirement {
     struct retirement *next;
     void (*free_fn)(struct torci_retired *retired);
-    uint64_t stamp;
-    uint64_t clocks;            /* Index into `passed`. */
+    uint64_t drawn;             /* The stamp's place on the clock. */
+    struct torci_stamp stamp;   /* Index into `passed`. */
     void *spare;
 };
 _Static_assert(sizeof(struct retirement) <= sizeof(struct torci_retired), "the private words must hold it");
 
-/* What an object's free_fn will see (E1, E2), and all retires up to its own (E3). */
+/* One stamp, or several: when the last was drawn, what will be seen after its grace period (E1, E2), and all that had
+ * been seen by who drew it or an earlier one (E3). */
 struct passed {
+    uint64_t drawn;
     struct torci_clock freeing;
     struct torci_clock retires;
 };
@@ -76,7 +78,7 @@ static struct passed passed[CLOCKS_MAX];
 static struct torci_clock all_exits;        /* E1, for objects retired later. */
 static struct torci_clock all_retires;
 static struct torci_clock freed_retires;    /* E3. */
-static uint64_t freed_stamp;                /* The greatest whose free_fn has begun. */
+static uint64_t freed_stamp;                /* The greatest whose grace period is known to be over. */
 static struct torci_clock all_freed;        /* E5. */
 
 static enum eagerness eagerness;
@@ -213,13 +215,36 @@ torci_epoch_exit(struct torci_epoch_guard guard)
     /* E1. */
     torci_explorer_release(&all_exits);
 #if defined(TORC_ATOMIC_EXPLORER)
-    for (struct retirement *object = pending; object != NULL; object = object->next)
-        if (object->stamp > slot->entered)
-            torci_explorer_release(&passed[object->clocks].freeing);
+    for (uint64_t clocks = clocks_used; clocks > 0 && passed[clocks - 1].drawn > slot->entered; clocks--)
+        torci_explorer_release(&passed[clocks - 1].freeing);
 #endif
 }
 
 /* ---- Grace periods -------------------------------------------------------------------------------------------- */
+
+/* Returns the stamp's place on the clock, which is later than all before. */
+static uint64_t
+draw_stamp(struct torci_stamp *stamp)
+{
+    uint64_t clocks = clocks_used < CLOCKS_MAX ? clocks_used++ : CLOCKS_MAX - 1;
+
+    stamp->private_word = clocks;
+    passed[clocks].drawn = ++section_clock;
+    torci_explorer_release(&all_retires);
+    torci_explorer_release(&passed[clocks].freeing);
+    torci_explorer_join(&passed[clocks].freeing, &all_exits);
+    torci_explorer_join(&passed[clocks].retires, &all_retires);
+    return section_clock;
+}
+
+/* Its grace period is over: E3. */
+static void
+note_passed(const struct torci_stamp *stamp, uint64_t drawn)
+{
+    torci_explorer_join(&freed_retires, &passed[stamp->private_word].retires);
+    if (freed_stamp < drawn)
+        freed_stamp = drawn;
+}
 
 /* Objects with stamps up to this one may be freed. */
 static uint64_t
@@ -238,7 +263,7 @@ nothing_up_to(void *stamp)
 {
     uint64_t limit = *(uint64_t *)stamp;
 
-    return (pending == NULL || pending->stamp > limit) && (stamp_being_freed == 0 || stamp_being_freed > limit);
+    return (pending == NULL || pending->drawn > limit) && (stamp_being_freed == 0 || stamp_being_freed > limit);
 }
 
 /* Take one of the objects that may be freed out of `pending`: the first, or with luck a later one. */
@@ -248,8 +273,8 @@ take_pending(uint64_t reached)
     struct retirement **link = &pending;
     struct retirement *before = NULL;
 
-    torc_assert(pending != NULL && pending->stamp <= reached);
-    while ((*link)->next != NULL && (*link)->next->stamp <= reached && draw() % 4 == 0) {
+    torc_assert(pending != NULL && pending->drawn <= reached);
+    while ((*link)->next != NULL && (*link)->next->drawn <= reached && draw() % 4 == 0) {
         before = *link;
         link = &before->next;
     }
@@ -265,11 +290,9 @@ take_pending(uint64_t reached)
 static void
 free_one(struct retirement *object)
 {
-    stamp_being_freed = object->stamp;      /* The object itself is gone when free_fn returns. */
-    torci_explorer_acquire(&passed[object->clocks].freeing);
-    torci_explorer_join(&freed_retires, &passed[object->clocks].retires);
-    if (freed_stamp < object->stamp)
-        freed_stamp = object->stamp;
+    stamp_being_freed = object->drawn;      /* The object itself is gone when free_fn returns. */
+    torci_explorer_acquire(&passed[object->stamp.private_word].freeing);
+    note_passed(&object->stamp, object->drawn);
     object->free_fn((struct torci_retired *)object);
     torc_assert(torci_self()->nesting == 0);
     torci_explorer_release(&all_freed);
@@ -285,7 +308,7 @@ torci_sim_ready(bool hurry)
         if (eagerness == AT_THE_END || (eagerness == LATE && draw() % LATE_PART != 0))
             return false;
     }
-    return pending->stamp <= stamp_reached();
+    return pending->drawn <= stamp_reached();
 }
 
 /* Sections may have been opened since the reclaimer was found ready, and counted as older ones (E3): look again. */
@@ -294,7 +317,7 @@ torci_sim_reclaim_one(void)
 {
     uint64_t reached = stamp_reached();
 
-    if (pending != NULL && pending->stamp <= reached)
+    if (pending != NULL && pending->drawn <= reached)
         free_one(take_pending(reached));
 }
 
@@ -308,13 +331,7 @@ torci_epoch_retire(struct torci_retired *retired, void (*free_fn)(struct torci_r
     torci_fiber_point();
     object->next = NULL;
     object->free_fn = free_fn;
-    object->stamp = ++section_clock;
-    object->clocks = clocks_used < CLOCKS_MAX - 1 ? clocks_used++ : CLOCKS_MAX - 1;
-
-    torci_explorer_release(&all_retires);
-    torci_explorer_release(&passed[object->clocks].freeing);
-    torci_explorer_join(&passed[object->clocks].freeing, &all_exits);
-    torci_explorer_join(&passed[object->clocks].retires, &all_retires);
+    object->drawn = draw_stamp(&object->stamp);
 
     if (pending == NULL)
         pending = object;
@@ -345,13 +362,58 @@ torci_epoch_barrier(void)
 }
 
 void
+torci_epoch_stamp(struct torci_stamp *stamp)
+{
+    torc_assert(stamp != NULL);
+
+    torci_fiber_point();
+    (void)draw_stamp(stamp);
+    torci_fiber_point();
+}
+
+static bool
+sections_have_ended(void *drawn)
+{
+    return stamp_reached() >= *(uint64_t *)drawn;
+}
+
+void
+torci_epoch_wait(void)
+{
+    struct torci_stamp stamp;
+    uint64_t drawn;
+
+    torc_assert(!torci_epoch_in_section());
+    torc_assert(torci_fiber_current() != TORCI_FIBER_RECLAIMER);
+
+    torci_fiber_point();
+    drawn = draw_stamp(&stamp);
+    /* Sections may have been opened since this fiber was found ready, and counted as older ones (E3): look again. */
+    while (torci_fiber_current() != TORCI_FIBER_NONE && !sections_have_ended(&drawn))
+        torci_fiber_wait(sections_have_ended, &drawn);
+    note_passed(&stamp, drawn);
+    torci_fiber_point();
+}
+
+void
+torci_epoch_passed(const struct torci_stamp *stamp)
+{
+    torc_assert(stamp->private_word < clocks_used);
+
+    /* Out of fibers a frozen one's section does not count; of stamps that share their clocks only the last is known. */
+    if (torci_fiber_current() != TORCI_FIBER_NONE && stamp->private_word < CLOCKS_MAX - 1
+        && passed[stamp->private_word].drawn > stamp_reached())
+        torci_fail_here("no grace period has passed since the stamp");
+    torci_explorer_acquire(&passed[stamp->private_word].freeing);
+}
+
+void
 torci_sim_begin(uint64_t seed)
 {
     memset(slots, 0, sizeof(slots));
     memset(index_taken, 0, sizeof(index_taken));
     memset(index_clocks, 0, sizeof(index_clocks));
     memset(passed, 0, clocks_used * sizeof(passed[0]));
-    memset(&passed[CLOCKS_MAX - 1], 0, sizeof(passed[0]));
     memset(&all_exits, 0, sizeof(all_exits));
     memset(&all_retires, 0, sizeof(all_retires));
     memset(&freed_retires, 0, sizeof(freed_retires));

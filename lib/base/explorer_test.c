@@ -431,7 +431,7 @@ create_cell(void *context)
     reset(context);
     torci_heap_init(&heap, NULL, 0);
     torci_init(&cell, create_object(0));
-    limbo = torci_limbo_create(&heap, free_from_limbo, NULL);
+    limbo = torci_limbo_create(&heap, NULL, free_from_limbo, NULL);
 }
 
 static void

@@ -3,9 +3,9 @@
  *
  *     spare --> bag --> bag            empty bags: room that was reserved
  *     open ---> bag [o o o . . .]      takes the adds
- *                 | full, settle of one with many bytes, or flush: torci_epoch_retire()
+ *                 | full, settle of one with many bytes, or flush: torci_reclaimer_retire()
  *                 v
- *               epoch: `pending` bags
+ *               reclaimer: `pending` bags
  *                 | grace period, on the reclaiming thread: bag_ready()
  *                 |                    many bytes: freed there and then
  *                 v
@@ -15,13 +15,13 @@
  * An owner that goes idle holds back one open bag (of less than BAG_BYTES_MAX if it settled), and what came home.
  *
  * Invariants   I1  room = free entries of `open` + entries of all spares; an add takes exactly one
- *              I2  a bag is in one of: spare, open, epoch, ready, owner's hands; its contents change in open only
- *              I3  pending - bags_relieved = bags in epoch, ready, or in the hands of who relieves
+ *              I2  a bag is in one of: spare, open, reclaimer, ready, owner's hands; its contents change in open only
+ *              I3  pending - bags_relieved = bags in reclaimer, ready, or in the hands of who relieves
  *              I4  bytes - bytes_relieved = bytes of all objects added and not yet freed
  * Ordering     R1 bag_ready(), CAS of `ready` -> A1 take_ready(), exchange: the bag's `next`, and that every section
  *                 that could see its objects has ended
  *              R2 relieve(), fetch_add of `bags_relieved` -> A2 torci_limbo_destroy(): that who relieves is done
- *              The epoch passes the bag from the owner to the reclaiming thread.
+ *              The reclaimer passes the bag from the owner to the reclaiming thread.
  * Progress     Add, settle, flush, drain and relieve are wait-free in the number of objects; reserve allocates.
  *              bag_ready() is lock-free: its CAS is retried only when somebody emptied the list or another bag came
  *              in. Nobody takes single bags from the list, so a head seen again is no danger (no ABA).
@@ -55,7 +55,7 @@ struct entry {
 };
 
 struct bag {
-    struct torci_retired retired;       /* First: the epoch hands this back. */
+    struct torci_retired retired;       /* First: the reclaimer hands this back. */
     struct torci_limbo *limbo;          /* Immutable. */
     struct bag *next;                   /* Of the list the bag is in; immutable after R1. */
     uint32_t count;
@@ -65,7 +65,8 @@ struct bag {
 };
 
 struct torci_limbo {
-    struct torci_heap *heap;            /* Immutable, as are the next two. */
+    struct torci_heap *heap;            /* Immutable, as are the next three. */
+    struct torci_reclaimer *reclaimer;
     torci_limbo_free_fn *free_fn;
     void *context;
     struct bag *open;                   /* Owner only, down to `bags_created`. May be NULL. */
@@ -164,7 +165,7 @@ relieve(struct torci_limbo *limbo, struct bag *bag)
     torci_fetch_add(&limbo->bags_relieved, 1, memory_order_release);        /* R2 */
 }
 
-/* The epoch's callback, on the reclaiming thread. Linearized at R1. */
+/* The reclaimer's callback, on the reclaiming thread. Linearized at R1. */
 static void
 bag_ready(struct torci_retired *retired)
 {
@@ -196,7 +197,7 @@ hand_over(struct torci_limbo *limbo)
     limbo->room -= bag->capacity - bag->count;
     limbo->open = NULL;
     limbo->pending++;
-    torci_epoch_retire(&bag->retired, bag_ready);
+    torci_reclaimer_retire(limbo->reclaimer, &bag->retired, bag_bytes(bag->capacity) + bag->bytes, bag_ready);
 }
 
 /* All ready bags; they are the caller's. NULL: none. */
@@ -210,7 +211,8 @@ take_ready(struct torci_limbo *limbo)
 }
 
 struct torci_limbo *
-torci_limbo_create(struct torci_heap *heap, torci_limbo_free_fn *free_fn, void *context)
+torci_limbo_create(struct torci_heap *heap, struct torci_reclaimer *reclaimer, torci_limbo_free_fn *free_fn,
+                   void *context)
 {
     torc_assert(heap != NULL && free_fn != NULL);
 
@@ -219,6 +221,7 @@ torci_limbo_create(struct torci_heap *heap, torci_limbo_free_fn *free_fn, void *
         return NULL;
 
     limbo->heap = heap;
+    limbo->reclaimer = reclaimer;
     limbo->free_fn = free_fn;
     limbo->context = context;
     torci_init(&limbo->bytes, 0);

@@ -2,7 +2,10 @@
 /* base/limbo: per-owner bags of retired objects, so that one grace period serves many objects, no object carries a
  * retire header, and memory is freed by the thread that will allocate again (large memory: by the reclaiming thread).
  *
- *   owner: torci_limbo_add() -> open bag --(full, flush, settle)--> epoch --(grace period)--> ready queue --> freed
+ *   owner: torci_limbo_add() -> open bag --(full, flush, settle)--> reclaimer --(grace period)--> ready list --> freed
+ *
+ * "The reclaiming thread" below: the library's, or whichever thread polls if the limbo has a reclaimer of its own
+ * (base/reclaimer.h).
  *
  * A limbo belongs to one owner at a time (a thread index of one store). Shared are `ready`, which anybody may empty
  * (torci_limbo_relieve()), and the figures. */
@@ -16,7 +19,7 @@
 #include <torc/base.h>
 
 #include "base/alloc.h"
-#include "base/epoch.h"
+#include "base/reclaimer.h"
 
 struct torci_limbo;
 
@@ -24,11 +27,13 @@ struct torci_limbo;
  * torci_limbo_destroy(), or by the reclaiming thread. Several may be at it at once, each with objects of its own. */
 typedef void torci_limbo_free_fn(void *context, void *object, size_t size, unsigned kind);
 
-/* NULL: no memory. Bags are allocated from `heap`. */
-struct torci_limbo *torci_limbo_create(struct torci_heap *heap, torci_limbo_free_fn *free_fn, void *context);
+/* NULL: no memory. Bags are allocated from `heap`. `reclaimer` is borrowed until the limbo is destroyed; NULL: the
+ * library's reclaiming thread. */
+struct torci_limbo *torci_limbo_create(struct torci_heap *heap, struct torci_reclaimer *reclaimer,
+                                       torci_limbo_free_fn *free_fn, void *context);
 
-/* Free everything at once, open bag included. No section may be open that could see it, and torci_epoch_barrier()
- * has been called after the last add. */
+/* Free everything at once, open bag included. No section may be open that could see it, and
+ * torci_reclaimer_barrier() of the limbo's reclaimer (or NULL) has been called after the last add. */
 void torci_limbo_destroy(struct torci_limbo *limbo);
 
 /* Make sure that `count` adds will succeed. TORC_NO_MEMORY if it cannot; then no room was lost. Frees ready bags on
@@ -39,13 +44,13 @@ TORC_MUST_CHECK enum torc_status torci_limbo_reserve(struct torci_limbo *limbo, 
 size_t torci_limbo_room(const struct torci_limbo *limbo);
 
 /* Retire one object, already unreachable for new sections. Room must be there (torci_limbo_reserve()). `size` is
- * counted as retired bytes; `kind` is the owner's. Full bags are handed to the epoch here. */
+ * counted as retired bytes; `kind` is the owner's. Full bags are handed over here. */
 void torci_limbo_add(struct torci_limbo *limbo, void *object, size_t size, unsigned kind);
 
-/* Hand the open bag, if any, to the epoch although it is not full; its room is lost, so reserve afterwards. */
+/* Hand the open bag, if any, over although it is not full; its room is lost, so reserve afterwards. */
 void torci_limbo_flush(struct torci_limbo *limbo);
 
-/* Hand the open bag to the epoch if it holds many bytes. Call it when an operation is over and needs no more room:
+/* Hand the open bag over if it holds many bytes. Call it when an operation is over and needs no more room:
  * the rest of the bag's room is lost, as with flush. */
 void torci_limbo_settle(struct torci_limbo *limbo);
 

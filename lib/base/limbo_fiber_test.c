@@ -21,12 +21,14 @@ struct value {
 struct fixture {
     _Alignas(TORCI_CACHE_LINE) struct torci_heap heap;
     _Atomic(struct value *) cells[CELLS];
+    struct torci_reclaimer reclaimer;
     struct torci_limbo *limbos[FIBERS];
     _Atomic(unsigned) created;          /* Relaxed counters. */
     _Atomic(unsigned) freed;
 };
 
 static struct fixture fixture;
+static bool polled;                     /* Whether callers drive the grace periods. */
 
 static void
 destroy_value(struct value *value)
@@ -65,8 +67,9 @@ create(void *context)
     torci_init(&fixture.freed, 0);
     for (unsigned i = 0; i < CELLS; i++)
         torci_init(&fixture.cells[i], create_value(i));
+    torci_reclaimer_init(&fixture.reclaimer);
     for (unsigned i = 0; i < FIBERS; i++)
-        fixture.limbos[i] = torci_limbo_create(&fixture.heap, free_value, &fixture);
+        fixture.limbos[i] = torci_limbo_create(&fixture.heap, polled ? &fixture.reclaimer : NULL, free_value, &fixture);
 }
 
 static void
@@ -89,6 +92,8 @@ replace_and_read(void *context, unsigned number)
         if (seen->check != ~seen->value)
             torci_fail_here("a reader holds freed memory");
         torci_epoch_exit(guard);
+        if (polled && torci_fiber_random() % 2 == 0)
+            (void)torci_reclaimer_poll(&fixture.reclaimer);
     }
     torci_limbo_flush(limbo);
 }
@@ -100,7 +105,7 @@ everything_is_accounted_for(void *context)
     unsigned frozen = 0;
 
     (void)context;
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(polled ? &fixture.reclaimer : NULL);
     for (unsigned i = 0; i < FIBERS; i++) {
         frozen += torci_fiber_is_frozen(i);
         if (!torci_fiber_is_frozen(i)) {
@@ -119,7 +124,7 @@ static void
 destroy(void *context)
 {
     (void)context;
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(polled ? &fixture.reclaimer : NULL);
     for (unsigned i = 0; i < FIBERS; i++)
         if (!torci_fiber_is_frozen(i))
             torci_limbo_destroy(fixture.limbos[i]);
@@ -138,6 +143,17 @@ limbo_run(uint64_t schedules)
 Test(limbo_schedules, free_each_object_once_and_none_too_early)
 {
     struct torci_run run = limbo_run(2000);
+    struct torci_run_result result = torci_fiber_run(&run);
+
+    cr_expect_not(result.failed, "%s", result.reason);
+    cr_expect_eq(torci_heap_bytes(&fixture.heap), UINT64_C(0));
+}
+
+Test(limbo_schedules, free_each_object_once_when_callers_poll)
+{
+    struct torci_run run = limbo_run(2000);
+
+    polled = true;
     struct torci_run_result result = torci_fiber_run(&run);
 
     cr_expect_not(result.failed, "%s", result.reason);
@@ -187,7 +203,8 @@ create_idle(void *context)
     torci_heap_init(&idle.heap, NULL, 0);
     torci_init(&idle.created, 0);
     torci_init(&idle.freed, 0);
-    idle.limbos[OWNER] = torci_limbo_create(&idle.heap, free_either, &idle);
+    torci_reclaimer_init(&idle.reclaimer);
+    idle.limbos[OWNER] = torci_limbo_create(&idle.heap, polled ? &idle.reclaimer : NULL, free_either, &idle);
 }
 
 static void
@@ -221,6 +238,7 @@ retire_or_relieve(void *context, unsigned number)
         return;
     }
     for (unsigned i = 0; i < RELIEFS; i++) {
+        (void)torci_reclaimer_poll(polled ? &idle.reclaimer : NULL);
         torci_limbo_relieve(idle.limbos[OWNER]);
         torci_race_window();
     }
@@ -231,7 +249,7 @@ static bool
 nothing_is_left(void *context)
 {
     (void)context;
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(polled ? &idle.reclaimer : NULL);
     torci_limbo_relieve(idle.limbos[OWNER]);
     for (unsigned i = 0; i < FIBERS; i++)
         if (torci_fiber_is_frozen(i))
@@ -261,6 +279,17 @@ relief_run(uint64_t schedules)
 Test(limbo_schedules, free_each_object_once_whoever_relieves_the_owner)
 {
     struct torci_run run = relief_run(2000);
+    struct torci_run_result result = torci_fiber_run(&run);
+
+    cr_expect_not(result.failed, "%s", result.reason);
+    cr_expect_eq(torci_heap_bytes(&idle.heap), UINT64_C(0));
+}
+
+Test(limbo_schedules, free_each_object_once_when_who_relieves_the_owner_polls)
+{
+    struct torci_run run = relief_run(2000);
+
+    polled = true;
     struct torci_run_result result = torci_fiber_run(&run);
 
     cr_expect_not(result.failed, "%s", result.reason);

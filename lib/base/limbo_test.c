@@ -19,6 +19,14 @@ struct ledger {
     uint32_t freed_by;          /* The thread that freed the last one, by its index. */
 };
 
+/* Who waits for grace periods: limbo_polled_test.c compiles this file for a reclaimer that callers drive. */
+#if defined(TORCT_LIMBO_POLLED)
+static struct torci_reclaimer polled;
+static struct torci_reclaimer *const reclaimer = &polled;
+#else
+static struct torci_reclaimer *const reclaimer = NULL;
+#endif
+
 static struct torci_heap heap;
 static struct torci_limbo *limbo;
 static struct ledger freed;
@@ -43,14 +51,16 @@ create(void)
 {
     torci_heap_init(&heap, NULL, 0);
     freed = (struct ledger){.mutex = PTHREAD_MUTEX_INITIALIZER};
-    limbo = torci_limbo_create(&heap, free_object, &freed);
+    if (reclaimer != NULL)
+        torci_reclaimer_init(reclaimer);
+    limbo = torci_limbo_create(&heap, reclaimer, free_object, &freed);
     cr_assert_not_null(limbo);
 }
 
 static void
 destroy(void)
 {
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     torci_limbo_destroy(limbo);
     cr_assert_eq(torci_heap_bytes(&heap), UINT64_C(0), "every byte must come back");
 }
@@ -123,7 +133,7 @@ Test(limbo, frees_each_object_once_with_its_size_and_kind)
         cr_expect_eq(torci_limbo_bytes(limbo), bytes - freed.bytes);
     }
     torci_limbo_flush(limbo);
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     torci_limbo_drain(limbo);
     cr_expect_eq(freed.objects, (size_t)OBJECTS);
     cr_expect_eq(freed.bytes, bytes);
@@ -135,7 +145,7 @@ Test(limbo, frees_each_object_once_with_its_size_and_kind)
 Test(limbo, frees_an_open_bag_when_it_is_destroyed)
 {
     struct ledger ledger = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-    struct torci_limbo *other = torci_limbo_create(&heap, free_object, &ledger);
+    struct torci_limbo *other = torci_limbo_create(&heap, reclaimer, free_object, &ledger);
     uint64_t *object = torci_alloc(&heap, 24);
 
     cr_assert_not_null(other);
@@ -143,7 +153,7 @@ Test(limbo, frees_an_open_bag_when_it_is_destroyed)
     *object = 7;
     cr_assert_eq(torci_limbo_reserve(other, 5), TORC_OK);
     torci_limbo_add(other, object, 24, 2);
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     torci_limbo_destroy(other);
     cr_expect_eq(ledger.objects, (size_t)1);
     cr_expect_eq(ledger.of_kind[2], (size_t)1);
@@ -202,7 +212,7 @@ free_and_add(void *context, void *object, size_t size, unsigned kind)
 Test(limbo, lets_free_fn_add_to_the_same_limbo)
 {
     struct chain chain = {.left = 100};
-    struct torci_limbo *other = torci_limbo_create(&heap, free_and_add, &chain);
+    struct torci_limbo *other = torci_limbo_create(&heap, reclaimer, free_and_add, &chain);
 
     cr_assert_not_null(other);
     chain.limbo = other;
@@ -210,7 +220,7 @@ Test(limbo, lets_free_fn_add_to_the_same_limbo)
     torci_limbo_add(other, torci_alloc(&heap, 16), 16, 0);
     while (chain.freed <= 100) {
         torci_limbo_flush(other);
-        torci_epoch_barrier();
+        torci_reclaimer_barrier(reclaimer);
         torci_limbo_drain(other);
         cr_assert_eq(torci_limbo_reserve(other, 8), TORC_OK);
     }
@@ -235,7 +245,7 @@ Test(limbo, settling_closes_no_bag_of_few_bytes)
     torci_limbo_settle(limbo);
     torci_limbo_settle(limbo);
     cr_expect_eq(torci_limbo_room(limbo), room, "the bag is still open");
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     cr_expect_eq(torci_limbo_drain(limbo), (size_t)0);
     cr_expect_eq(freed.objects, (size_t)0);
 }
@@ -256,10 +266,10 @@ Test(limbo, frees_a_settled_bag_of_many_bytes_without_its_owner)
     add(1, FEW_BYTES, 0);
     add(2, MANY_BYTES, 1);
     torci_limbo_settle(limbo);
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     cr_expect_eq(freed.objects, (size_t)2);
     cr_expect_eq(freed.sum, UINT64_C(3));
-    cr_expect_neq(freed.freed_by, torci_self()->index);
+    cr_expect_eq(freed.freed_by == torci_self()->index, reclaimer != NULL, "by who waited for the grace period");
     cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(0));
     cr_expect_eq(torci_limbo_drain(limbo), (size_t)0, "nothing is left for the owner");
 }
@@ -270,14 +280,14 @@ Test(limbo, counts_the_bytes_of_each_bag_anew)
         cr_assert_eq(torci_limbo_reserve(limbo, 1), TORC_OK);
         add(round, MANY_BYTES - FEW_BYTES, 0);
         torci_limbo_flush(limbo);
-        torci_epoch_barrier();
+        torci_reclaimer_barrier(reclaimer);
         torci_limbo_drain(limbo);
         cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(0));
     }
     cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
     add(1, FEW_BYTES, 0);
     torci_limbo_settle(limbo);
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     torci_limbo_drain(limbo);
     cr_expect_leq(torci_limbo_bytes(limbo), (uint64_t)FEW_BYTES);
     cr_expect_geq(freed.objects, (size_t)20);
@@ -318,7 +328,7 @@ Test(limbo, another_thread_frees_what_is_ready)
     for (uint64_t i = 0; i < 5; i++)
         add(i, FEW_BYTES, 0);
     torci_limbo_flush(limbo);
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     cr_expect_eq(freed.objects, (size_t)0, "it waits for its owner");
     cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(5) * FEW_BYTES);
 
@@ -361,7 +371,7 @@ Test(limbo, says_how_many_bytes_are_left_whoever_freed_the_others)
             continue;
         if (i % 2 == 0)
             torci_limbo_flush(limbo);
-        torci_epoch_barrier();
+        torci_reclaimer_barrier(reclaimer);
         if (i % 4 < 2)
             (void)relieve_elsewhere();
         else
@@ -369,7 +379,7 @@ Test(limbo, says_how_many_bytes_are_left_whoever_freed_the_others)
         cr_expect_eq(torci_limbo_bytes(limbo), bytes - freed.bytes, "after object %u", (unsigned)i);
     }
     torci_limbo_flush(limbo);
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     (void)relieve_elsewhere();
     cr_expect_eq(freed.objects, (size_t)300);
     cr_expect_eq(torci_limbo_bytes(limbo), UINT64_C(0));
@@ -383,7 +393,7 @@ Test(limbo, can_be_destroyed_after_others_freed_for_it)
     cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
     add(2, FEW_BYTES, 0);
     torci_limbo_flush(limbo);
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     cr_expect_eq(relieve_elsewhere(), (size_t)1);
     cr_assert_eq(torci_limbo_reserve(limbo, BIG_BAG_ROOM), TORC_OK);
     add(3, FEW_BYTES, 0);
@@ -403,7 +413,7 @@ Test(limbo, reports_no_memory_and_keeps_its_room)
         cr_expect_eq(torci_limbo_reserve(limbo, 10000), TORC_NO_MEMORY);
         cr_expect_geq(torci_limbo_room(limbo), room);
         (void)torci_alloc_fail_at(1, true);
-        cr_expect_null(torci_limbo_create(&heap, free_object, &freed));
+        cr_expect_null(torci_limbo_create(&heap, reclaimer, free_object, &freed));
         (void)torci_alloc_fail_at(0, false);
     }
     cr_expect_eq(torci_limbo_reserve(limbo, 100), TORC_OK);
@@ -439,7 +449,7 @@ free_value(void *context, void *object, size_t size, unsigned kind)
 static void
 replace_and_read(void *context, unsigned number)
 {
-    struct torci_limbo *own = torci_limbo_create(&heap, free_value, NULL);
+    struct torci_limbo *own = torci_limbo_create(&heap, reclaimer, free_value, NULL);
     uint64_t state = number + 1;
 
     (void)context;
@@ -467,7 +477,7 @@ replace_and_read(void *context, unsigned number)
         }
         torci_epoch_exit(guard);
     }
-    torci_epoch_barrier();
+    torci_reclaimer_barrier(reclaimer);
     torci_limbo_destroy(own);
 }
 

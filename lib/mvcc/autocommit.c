@@ -5,10 +5,12 @@
  * install a PENDING one, which gets its stamp from whoever meets it first (version.h). */
 #include "base/assert.h"
 #include "base/status.h"
+#include "mvcc/expiry.h"
 #include "mvcc/install.h"
 #include "mvcc/notify.h"
 #include "mvcc/reclaim.h"
 #include "mvcc/txn.h"
+#include "mvcc/upkeep.h"
 
 enum { STEP_BUDGET = 4 };                   /* Queue entries that a write of one key works on. */
 
@@ -96,6 +98,7 @@ settle(const struct torci_install *install, const struct wish *wish, struct torc
     torci_notify(shard, &(struct torc_commit){stamp, write, true});
     if (wish->size != NULL)
         copy_out(torci_version_value(write->version), wish->buffer, wish->capacity, wish->size);
+    torci_expiry_note(shard, install->guard, write);
     if (torci_write_leaves_garbage(write))
         torci_reclaim_touch(shard, install->guard, write->record, stamp);
 }
@@ -120,6 +123,7 @@ write_one(struct torci_shard *shard, const struct wish *wish, struct torci_write
         /* An empty record of ours may stand in the index. */
         torci_reclaim_touch(shard, install.guard, write->record, torci_clock_now(&store->clock));
     torci_epoch_exit(install.guard);
+    torci_watch_wake(shard);
     if (write->fresh != NULL)
         torci_record_destroy(store, write->fresh);
     return status;
@@ -168,7 +172,7 @@ autocommit(const struct wish *wish)
         torci_version_destroy(shard, write.version);
     if (wish->replaced != NULL)
         *wish->replaced = status == TORC_OK && write.was_shown;
-    torci_reclaim_step(shard, STEP_BUDGET);
+    torci_upkeep_step(shard, STEP_BUDGET);
     return status;
 }
 

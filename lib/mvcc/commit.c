@@ -3,18 +3,24 @@
  *
  * A wounded commit, or one that met a higher rank, is not lost: nobody need have committed what it wrote. It takes its
  * versions off again and begins anew with a higher rank, up to TORCI_COMMIT_ATTEMPTS times; a conflict is only told when a
- * newer version has committed, or when that many attempts were in vain. */
+ * newer version has committed, or when that many attempts were in vain. Who merges never gives up: a newer version is no
+ * conflict for a merge, so none may be told. Each attempt outranks more of the others, and a thread that stopped in the
+ * middle in the end; so an attempt is lost only to one that goes on, or to a blind write that is done. */
 #include "base/assert.h"
 #include "base/ck.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "mvcc/expiry.h"
+#include "mvcc/ahead.h"
 #include "mvcc/install.h"
 #include "mvcc/notify.h"
 #include "mvcc/reclaim.h"
 #include "mvcc/txn.h"
+#include "mvcc/upkeep.h"
 
 enum {
+    AHEAD = 16,             /* Writes whose records are looked up together: as many misses as a core overlaps, or so. */
     ATTEMPTS_DEFAULT = 64,
     RETRIES_AWAKE = 3,      /* The first pauses are shorter than putting a thread to sleep takes. */
     BACKOFF_FIRST_NS = 1000,
@@ -45,7 +51,9 @@ commit_begin(struct commit *commit)
 
     commit->rank.snapshot = txn->slot.snapshot;
     commit->rank.attempts = txn->attempts;
-    commit->rank.validate = torci_txn_notes_reads(txn) ? torci_read_set_valid : NULL;
+    /* Who has read nothing needs no validation, and should not be refused by another's. */
+    if (torci_txn_notes_reads(txn) && (txn->reads.reads != NULL || txn->reads.ranges != NULL))
+        commit->rank.validate = torci_read_set_valid;
     commit->rank.store = txn->store;
     commit->rank.reads = NULL;
     commit->install.store = txn->store;
@@ -123,10 +131,14 @@ check_keyspaces(const struct commit *commit)
 static enum torc_status
 commit_install(struct commit *commit)
 {
+    size_t done = 0;
+
     for (struct torci_write *write = torci_write_set_first(&commit->txn->writes); write != NULL;
          write = torci_write_next(write)) {
         enum torc_status status;
 
+        if (commit->txn->writes.count > 1 && done++ % AHEAD == 0)
+            torci_ahead_of_commit(commit->install.guard, write, AHEAD);
         /* Relaxed: spares work that is lost already; step 2 decides. */
         if (commit->descriptor != NULL &&
             torci_state_of(torci_load(&commit->descriptor->state, memory_order_relaxed)) == TORCI_ABORTED)
@@ -208,6 +220,7 @@ commit_settle(struct commit *commit)
     /* What it read, and lent, may go: values are borrowed until commit, and this is it. */
     torci_snapshot_end(&commit->txn->slot);
     for (struct torci_write *write = torci_write_set_first(writes); write != NULL; write = torci_write_next(write)) {
+        torci_expiry_note(shard, commit->install.guard, write);
         if (torci_write_leaves_garbage(write))
             torci_reclaim_touch(shard, commit->install.guard, write->record, commit->stamp);
     }
@@ -262,8 +275,10 @@ commit_renew(struct commit *commit)
          write = torci_write_next(write)) {
         struct torci_version *version = write->version;
 
-        if (!write->installed)
+        if (!write->installed) {
+            write->record = NULL;
             continue;
+        }
         write->version = NULL;
         write->installed = false;
         /* The record may have left, and the key with it. */
@@ -304,7 +319,18 @@ commit_attempt(struct commit *commit)
         }
     }
     torci_epoch_exit(commit->install.guard);
+    torci_watch_wake(commit->shard);
     return status;
+}
+
+static bool
+merges(const struct commit *commit)
+{
+    const struct torci_write *write = torci_write_set_first(&commit->txn->writes);
+
+    while (write != NULL && write->merges == NULL)
+        write = torci_write_next(write);
+    return write != NULL;
 }
 
 static enum torc_status
@@ -320,7 +346,7 @@ commit_writes(struct torc_txn *txn, struct torci_shard *shard)
         if (status != TORC_CONFLICT)
             break;
         shard->lost_attempts++;
-        if (!commit.again || attempt == TORCI_COMMIT_ATTEMPTS) {
+        if (!commit.again || (attempt >= TORCI_COMMIT_ATTEMPTS && !merges(&commit))) {
             torci_count(&shard->counters.conflicts, 1);
             break;
         }
@@ -334,7 +360,7 @@ commit_writes(struct torc_txn *txn, struct torci_shard *shard)
 enum torc_status
 torc_txn_commit(struct torc_txn *txn)
 {
-    enum torc_status status = torci_txn_enter(txn);
+    enum torc_status status = torci_txn_enter_any(txn);
     struct torci_shard *shard;
     size_t writes;
 
@@ -343,12 +369,15 @@ torc_txn_commit(struct torc_txn *txn)
     shard = torci_shard_own(txn->store);
     writes = txn->writes.count;
     torci_last_commit_note(0);
-    if (writes > 0)
+    /* What it read, and the records it points to, must stay until the commit is over. */
+    if (txn->expirable && !torci_snapshot_hold(&txn->slot))
+        status = torci_txn_check_age(txn);
+    else if (writes > 0)
         status = shard == NULL ? torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store")
                                : commit_writes(txn, shard);
     torci_txn_finish(txn, shard);
     if (writes > 0 && shard != NULL)
-        torci_reclaim_step(shard, 2 * writes + 2);
+        torci_upkeep_step(shard, 2 * writes + 2);
     return status;
 }
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* mvcc/cursor: scans in key order: the snapshot merged with the transaction's own writes.
  *
- *   tree, one leaf per section --> pairs (record, version seen) --.
- *                                                                 merge by key; an own write hides the pair --> user
- *   write set, looked up from the last key shown -----------------'
+ *   tree, one batch per section --> pairs (record, version seen) --.
+ *                                                                  merge by key; an own write hides the pair --> user
+ *   write set, looked up from the last key shown ------------------'
+ *
+ * The batches begin small and double: who wants a few entries pays for a few. Of each batch the records are fetched
+ * together, then their versions, then what the values end in: three waits for memory, not three for each entry.
  *
  * Invariants
  *   I1  Only pairs whose version is live in the snapshot are kept: their records and versions cannot be freed before
@@ -16,7 +19,10 @@
 #include "base/status.h"
 #include "mvcc/txn.h"
 
-enum { EXAMINED_MAX = 512 };
+enum {
+    EXAMINED_MAX = 512,
+    WANTED_FIRST = (TORCI_BATCH_FIRST + 1) / 2,
+};
 
 struct pair {
     struct torci_record *record;
@@ -39,6 +45,8 @@ struct torc_cursor {
     size_t position_copy_size;
     struct torc_slice shown;              /* The last key passed; empty: none. */
     struct torci_range *range;            /* Serializable only. */
+    struct torci_bookmark mark;           /* Where in the tree `position` is. */
+    unsigned wanted;                      /* Entries of the next batch. */
     unsigned pair_next;
     unsigned pair_count;
     struct pair pairs[TORCI_BATCH_MAX];
@@ -174,8 +182,12 @@ open_cursor(struct torc_txn *txn, const struct torc_scan_options *options, struc
     cursor->descending = options->reverse;
     cursor->base_end = false;
     cursor->from = cursor->to = cursor->position = cursor->shown = torc_slice(NULL, 0);
+    cursor->mark = (struct torci_bookmark){NULL, NULL, 0};
+    cursor->wanted = WANTED_FIRST;
     cursor->pair_next = cursor->pair_count = 0;
     status = set_bounds(cursor, options);
+    if (status == TORC_OK && torci_txn_notes_reads(txn))
+        status = torci_txn_admit(txn, sizeof(struct torci_range) + cursor->from.size + cursor->to.size);
     if (status == TORC_OK && torci_txn_notes_reads(txn))
         status = torci_read_set_range(&txn->reads, cursor->keyspace, cursor->from, cursor->to, cursor->descending,
                                       &cursor->range);
@@ -238,26 +250,23 @@ static void
 keep_visible(struct torc_cursor *cursor, const struct torci_batch *batch)
 {
     struct torc_txn *txn = cursor->txn;
+    bool passes;
 
+    torci_batch_prefetch_versions(batch);
+    passes = batch->count > 0 && beyond(cursor, torci_record_key(batch->records[batch->count - 1]));
     for (unsigned i = 0; i < batch->count; i++) {
-        /* Relaxed: fetched ahead of need; torci_record_visible() loads it properly. */
-        struct torci_version *head = torci_load(&batch->records[i]->head, memory_order_relaxed);
-
-        __builtin_prefetch(head);
-    }
-    for (unsigned i = 0; i < batch->count && !cursor->base_end; i++) {
         struct torci_record *record = batch->records[i];
         struct torci_version *version;
 
-        if (beyond(cursor, torci_record_key(record))) {
-            cursor->base_end = true;
+        if (passes && beyond(cursor, torci_record_key(record)))
             break;
-        }
         version = torci_record_visible(record, txn->slot.snapshot, &txn->store->clock);
-        if (torci_version_live(version))
+        if (torci_version_live(version)) {
+            __builtin_prefetch(version->bytes + version->size);
             cursor->pairs[cursor->pair_count++] = (struct pair){record, version};
+        }
     }
-    cursor->base_end |= batch->count == 0 || batch->end;
+    cursor->base_end = passes || batch->count == 0 || batch->end;
 }
 
 /* Copy the key of a record that may leave, to go on from there in a later section. */
@@ -281,7 +290,7 @@ keep_position(struct torc_cursor *cursor, const struct torci_record *record)
 static enum torc_status
 fetch(struct torc_cursor *cursor)
 {
-    struct torci_index *index = cursor->keyspace->index;
+    struct torci_index *index;
     struct torci_epoch_guard guard = torci_epoch_enter();
     bool begun = cursor->position.size > 0;
     struct torc_slice start = begun ? cursor->position : cursor->descending ? cursor->to : cursor->from;
@@ -294,7 +303,10 @@ fetch(struct torc_cursor *cursor)
         torci_epoch_exit(guard);
         return torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
     }
-    torci_index_seek(index, guard, start, !begun && !cursor->descending, cursor->descending, &batch);
+    index = cursor->keyspace->index;
+    batch.wanted = cursor->wanted;
+    batch.mark = cursor->mark;
+    torci_index_seek_on(index, guard, start, !begun && !cursor->descending, cursor->descending, &batch);
     for (;;) {
         keep_visible(cursor, &batch);
         examined += batch.count;
@@ -306,6 +318,8 @@ fetch(struct torc_cursor *cursor)
         }
         torci_index_next(index, guard, cursor->descending, &batch);
     }
+    cursor->mark = batch.mark;
+    cursor->wanted = batch.wanted * 2 < TORCI_BATCH_MAX ? batch.wanted * 2 : TORCI_BATCH_MAX;
     if (cursor->pair_count > 0)
         cursor->position = torci_record_key(cursor->pairs[cursor->pair_count - 1].record); /* I1 */
     torci_epoch_exit(guard);
@@ -336,8 +350,10 @@ static enum torc_status
 pass(struct torc_cursor *cursor, const struct pair *pair)
 {
     if (cursor->range != NULL) {
-        enum torc_status status = torci_read_set_item(&cursor->txn->reads, cursor->range, pair->record, pair->version);
+        enum torc_status status = torci_txn_admit(cursor->txn, sizeof(struct torci_range_item));
 
+        if (status == TORC_OK)
+            status = torci_read_set_item(&cursor->txn->reads, cursor->range, pair->record, pair->version);
         if (status != TORC_OK)
             return status;
     }

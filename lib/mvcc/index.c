@@ -60,6 +60,18 @@ torci_index_drain(struct torci_index *index, void (*take)(void *context, struct 
     torci_hash_index_drain_exclusive(&index->hash, take, context);
 }
 
+bool
+torci_index_dismantle(struct torci_index *index, size_t *budget,
+                      void (*take)(void *context, struct torci_record *record), void *context)
+{
+    if (!torci_tree_index_dismantle_exclusive(&index->tree, budget) ||
+        !torci_hash_index_dismantle_exclusive(&index->hash, budget, take, context))
+        return false;
+    torci_hash_index_fini(&index->hash);
+    torci_free_line(index->heap, index, sizeof(*index));
+    return true;
+}
+
 uint64_t
 torci_index_order_word(const struct torci_index *index, struct torc_slice key)
 {
@@ -72,6 +84,18 @@ torci_index_find(struct torci_index *index, struct torci_epoch_guard guard, stru
     torc_assert(order == torci_index_order_word(index, key));
 
     return torci_hash_index_find(&index->hash, guard, key, order);
+}
+
+void
+torci_index_prefetch_record(const struct torci_index *index, uint64_t order)
+{
+    torci_hash_index_prefetch_record(&index->hash, order);
+}
+
+void
+torci_index_prefetch(const struct torci_index *index, uint64_t order)
+{
+    torci_hash_index_prefetch(&index->hash, order);
 }
 
 enum torc_status
@@ -93,6 +117,13 @@ torci_index_order(struct torci_index *index, struct torci_epoch_guard guard, str
     return torci_tree_index_insert(&index->tree, guard, limbo, record);
 }
 
+enum torc_status
+torci_index_order_many(struct torci_index *index, struct torci_epoch_guard guard, struct torci_limbo *limbo,
+                       struct torci_record *const *records, size_t count)
+{
+    return torci_tree_index_insert_many(&index->tree, guard, limbo, records, count);
+}
+
 bool
 torci_index_remove(struct torci_index *index, struct torci_epoch_guard guard, struct torci_limbo *limbo,
                    struct torci_record *record, enum torc_status *status)
@@ -107,6 +138,15 @@ void
 torci_index_seek(struct torci_index *index, struct torci_epoch_guard guard, struct torc_slice key, bool inclusive,
                  bool descending, struct torci_batch *batch)
 {
+    batch->wanted = TORCI_BATCH_FIRST;
+    batch->mark = (struct torci_bookmark){NULL, NULL, 0};
+    torci_tree_index_seek(&index->tree, guard, key, inclusive, descending, batch);
+}
+
+void
+torci_index_seek_on(struct torci_index *index, struct torci_epoch_guard guard, struct torc_slice key, bool inclusive,
+                    bool descending, struct torci_batch *batch)
+{
     torci_tree_index_seek(&index->tree, guard, key, inclusive, descending, batch);
 }
 
@@ -114,6 +154,13 @@ void
 torci_index_next(struct torci_index *index, struct torci_epoch_guard guard, bool descending, struct torci_batch *batch)
 {
     torci_tree_index_next(&index->tree, guard, descending, batch);
+}
+
+void
+torci_index_estimate(struct torci_index *index, struct torci_epoch_guard guard, struct torc_slice from,
+                     struct torc_slice to, struct torci_index_estimate *estimate)
+{
+    torci_tree_index_estimate(&index->tree, guard, from, to, estimate);
 }
 
 void

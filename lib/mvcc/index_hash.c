@@ -328,6 +328,26 @@ torci_hash_index_drain_exclusive(struct torci_hash_index *hash,
         torci_store(&hash->shards[i].records, 0, memory_order_relaxed);
 }
 
+bool
+torci_hash_index_dismantle_exclusive(struct torci_hash_index *hash, size_t *budget,
+                                     void (*take)(void *context, struct torci_record *record), void *context)
+{
+    /* Relaxed, here and below: exclusive. What has been passed is cut off, heads too. */
+    struct torci_hash_node *first = torci_load(&hash->segments[0], memory_order_relaxed);
+    struct torci_hash_node *node = node_of(torci_load(chain_of(first), memory_order_relaxed));
+
+    for (; node != &hash->tail && *budget > 0; --*budget) {
+        struct torci_hash_node *next = node_of(torci_load(chain_of(node), memory_order_relaxed));
+
+        __builtin_prefetch(next);
+        if ((order_of(node) & 1) == 1)
+            take(context, record_of(node));
+        node = next;
+    }
+    torci_store(chain_of(first), (uintptr_t)node, memory_order_relaxed);
+    return node == &hash->tail;
+}
+
 struct torci_record *
 torci_hash_index_find(struct torci_hash_index *hash, struct torci_epoch_guard guard, struct torc_slice key,
                       uint64_t order)
@@ -354,6 +374,24 @@ torci_hash_index_find(struct torci_hash_index *hash, struct torci_epoch_guard gu
         if ((torci_load(chain_of(node), memory_order_seq_cst) & REMOVED) == 0)               /* A1 */
             return record;
     }
+}
+
+void
+torci_hash_index_prefetch(const struct torci_hash_index *hash, uint64_t order)
+{
+    uint32_t bits = torci_load(&hash->bits, memory_order_acquire);                          /* A5 */
+
+    __builtin_prefetch(bucket_head(hash, bucket_of(order, bits), bits));
+}
+
+void
+torci_hash_index_prefetch_record(const struct torci_hash_index *hash, uint64_t order)
+{
+    uint32_t bits = torci_load(&hash->bits, memory_order_acquire);                          /* A5 */
+    struct torci_hash_node *head = bucket_head(hash, bucket_of(order, bits), bits);
+
+    /* Relaxed: fetched, not followed. A bucket that nobody has looked into yet points nowhere. */
+    __builtin_prefetch(node_of(torci_load(chain_of(head), memory_order_relaxed)));
 }
 
 bool

@@ -46,9 +46,18 @@ void torci_hash_index_fini(struct torci_hash_index *hash);
 void torci_hash_index_drain_exclusive(struct torci_hash_index *hash,
                                       void (*take)(void *context, struct torci_record *record), void *context);
 
+/* Exclusive: the same for a list that nobody will look into again, some nodes at a time: `*budget` is what is left of it
+ * afterwards. True: there is nothing left. */
+bool torci_hash_index_dismantle_exclusive(struct torci_hash_index *hash, size_t *budget,
+                                          void (*take)(void *context, struct torci_record *record), void *context);
+
 /* The record of `key`, or NULL. Lock-free; writes only when it is the first to look into a bucket. */
 struct torci_record *torci_hash_index_find(struct torci_hash_index *hash, struct torci_epoch_guard guard,
                                            struct torc_slice key, uint64_t order);
+
+/* Have the head of the bucket of `order` fetched; or what it points to, once it is there. Wait-free. */
+void torci_hash_index_prefetch(const struct torci_hash_index *hash, uint64_t order);
+void torci_hash_index_prefetch_record(const struct torci_hash_index *hash, uint64_t order);
 
 /* Link `record` under its key. False: another one stands there, `*existing`. Lock-free, never fails. */
 bool torci_hash_index_insert(struct torci_hash_index *hash, struct torci_epoch_guard guard,

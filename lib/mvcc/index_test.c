@@ -173,7 +173,65 @@ Test(index, hands_over_every_record_when_drained)
     cr_expect_eq(expect_all_given_back(NULL, 0), 0u);
 }
 
+Test(index, orders_many_and_estimates_them)
+{
+    enum { RECORDS = 40 };
+    struct torci_record *records[RECORDS], *existing;
+    struct torci_index_estimate estimate;
+    struct torci_batch batch;
+    unsigned seen = 0;
+
+    torct_limbo_reserve(limbo, 2 * TORCI_INDEX_RETIRES_MAX);
+    struct torci_epoch_guard guard = torci_epoch_enter();
+
+    for (unsigned char i = 0; i < RECORDS; i++) {
+        records[i] = record_create(torc_slice(&i, 1));
+        torci_index_prefetch(tested, records[i]->order);
+        cr_assert_eq(torci_index_insert(tested, guard, limbo, records[i], &existing), TORC_OK);
+    }
+    cr_assert_eq(torci_index_order_many(tested, guard, limbo, records, RECORDS), TORC_OK);
+    for (torci_index_seek(tested, guard, torc_slice(NULL, 0), true, false, &batch); batch.count > 0;
+         torci_index_next(tested, guard, false, &batch))
+        for (unsigned i = 0; i < batch.count; i++)
+            cr_assert_eq(batch.records[i], records[seen++]);
+    cr_expect_eq(seen, (unsigned)RECORDS);
+    torci_index_estimate(tested, guard, torci_record_key(records[3]), torci_record_key(records[5]), &estimate);
+    cr_expect_eq(estimate.records, 2u);
+    cr_expect_eq(estimate.bytes, 2u);
+    torci_epoch_exit(guard);
+    cr_expect_eq(expect_all_given_back(NULL, 0), (uint64_t)RECORDS);
+}
+
 #if defined(TORC_FAULTS)
+/* Out of the tree first: what could not be done for want of memory must not have taken the record out of the hash
+ * index, or nobody would be told that it is out. */
+Test(index, removes_a_record_once_however_often_memory_was_missing)
+{
+    struct torci_record *record = record_create(torc_slice_from_string("key")), *existing;
+    enum torc_status status = TORC_NO_MEMORY;
+    bool out = false;
+
+    torct_limbo_reserve(limbo, TORCI_INDEX_RETIRES_MAX);
+    struct torci_epoch_guard guard = torci_epoch_enter();
+
+    cr_assert_eq(torci_index_insert(tested, guard, limbo, record, &existing), TORC_OK);
+    cr_assert_eq(torci_index_order(tested, guard, limbo, record), TORC_OK);
+    cr_assert(torct_record_freeze(record));
+    for (uint64_t n = 1; status != TORC_OK; n++) {
+        cr_assert_not(out);
+        torct_limbo_reserve(limbo, TORCI_INDEX_RETIRES_MAX);
+        torci_alloc_fail_at(n, true);
+        out = torci_index_remove(tested, guard, limbo, record, &status);
+        torci_alloc_fail_at(0, false);
+    }
+    cr_expect(out, "nobody was told that it is out");
+    cr_expect_not(torci_index_remove(tested, guard, limbo, record, &status), "told twice");
+    cr_expect_eq(status, TORC_OK);
+    torci_epoch_exit(guard);
+    torct_record_free(&heap, record);
+    cr_expect_eq(expect_all_given_back(NULL, 0), 0u);
+}
+
 Test(index, reports_that_it_could_not_begin)
 {
     for (uint64_t n = 1;; n++) {

@@ -21,6 +21,10 @@
  *   A dead anchor that was reached over `next` from a living one may be passed through: it was linked a moment ago, and
  *   its range was empty when it died. One that was reached by a hint may not (its next may be freed): go left.
  *
+ *   walk     a leaf is handed out as it is, and `next` leads on: no search. The level above names the leaves to come:
+ *            they are fetched together before the chain gets there. Between two sections a walk keeps a bookmark: two
+ *            anchors that were alive when `burials` had a value. While it has that value still, none of them is freed.
+ *
  * Words: the entries' keys are compared by eight bytes, big-endian, from `skip` on: all keys of a range begin with
  * the bytes that its two bounds have in common, so these are left out. Only equal words lead to whole keys.
  *
@@ -39,6 +43,10 @@
  *                                               is unlinked (to its splitter)
  *              R4 ORDERED set in `flags`     -> A4 torci_tree_index_remove(): that the record was in, so who took it
  *                                               out did so after it froze
+ *              R5 `burials` raised           -> A5 torci_tree_index_seek(): that what it counts is dead, so no bookmark
+ *                                               of that value names it
+ *              Of bookmarks: an anchor is retired only after it was counted. If it was freed before a section began,
+ *              the grace period makes the section see the count raised; if not, the section keeps it in memory.
  *              R1 and A1 are seq_cst: a transaction inserts before it reads the clock, a snapshot reads the clock
  *              before it looks here; the single order makes one see the other.
  *              Of I7: insert loads the content (A1), then the record's head; remove (its caller has frozen the head)
@@ -67,6 +75,13 @@ enum {
      * without fail: unlink (1), hint (1), anchor and content (2), of one anchor, plus (2) of the one before it. */
     RETIRES_RESERVED = 8,
     WORD_SIZE = 8,
+    /* Of walks: what is usual after random inserts; how much of a content is fetched before its size is known. */
+    LEAF_USUAL = FANOUT * 2 / 3,
+    CONTENT_USUAL_BYTES = 32 + LEAF_USUAL * 16,
+    /* Of estimates. */
+    PATH_LEVELS_MAX = 24,
+    WAYS_DOWN = 16,             /* Per level and bound. */
+    RECORDS_SAMPLED = 2,        /* Per leaf. */
 };
 
 _Static_assert((int)FANOUT <= (int)TORCI_BATCH_MAX, "a leaf is handed out as one batch");
@@ -109,6 +124,7 @@ struct probe {
 struct place {
     struct torci_tree_anchor *anchor;
     struct content *content;
+    struct torci_tree_anchor *above;    /* Whose hint led here. NULL: not known. */
     bool inside;        /* The probe lies in the content's range; else in that of dead anchors right behind it. */
 };
 
@@ -408,7 +424,7 @@ walk_right(struct torci_tree_anchor *anchor, const struct probe *probe, struct p
         bool ends = !passes(anchor, content, probe);
 
         if (!content->dead)
-            *place = (struct place){anchor, content, ends};
+            *place = (struct place){anchor, content, NULL, ends};
         else if (place->anchor == NULL)
             return false;
         if (ends)
@@ -425,6 +441,7 @@ find(struct torci_tree_index *tree, unsigned level, const struct probe *probe, s
 
 again:;
     struct torci_tree_anchor *anchor = torci_load(&tree->root, memory_order_acquire);       /* A2 */
+    struct torci_tree_anchor *above = NULL;
 
     if (anchor->level < level)
         return false;
@@ -433,8 +450,10 @@ again:;
             bound = probe_before(low_of(anchor));
             goto again;
         }
-        if (anchor->level == level)
+        if (anchor->level == level) {
+            place->above = above;
             return true;
+        }
 
         unsigned rank = rank_of(place, &bound);
 
@@ -443,8 +462,41 @@ again:;
             bound = probe_before(low_of(place->anchor));
             goto again;
         }
+        above = place->anchor;
         anchor = pointers_of(place->content)[rank - 1];
     }
+}
+
+/* Whether `anchor` (or NULL), of `level`, is alive and its range holds the probe: then that is the place. */
+static bool
+covers(struct torci_tree_anchor *anchor, unsigned level, const struct probe *probe, struct place *place)
+{
+    torc_assert(anchor == NULL || anchor->level == level);
+    if (anchor == NULL || !reaches(probe, low_of(anchor)))
+        return false;
+
+    struct content *content = content_of(anchor);
+
+    *place = (struct place){anchor, content, NULL, true};
+    return !content->dead && !passes(anchor, content, probe);
+}
+
+/* find() on level 0, by way of `above`, if that covers the probe. */
+static void
+find_leaf(struct torci_tree_index *tree, struct torci_tree_anchor *above, const struct probe *probe,
+          struct place *place)
+{
+    struct place parent;
+
+    if (covers(above, 1, probe, &parent)) {
+        unsigned rank = rank_of(&parent, probe);
+
+        if (rank > 0 && walk_right(pointers_of(parent.content)[rank - 1], probe, place)) {
+            place->above = above;
+            return;
+        }
+    }
+    (void)find(tree, 0, probe, place);
 }
 
 /* The first living anchor at or behind `anchor`, the neighbour of a living one; NULL: none. */
@@ -662,6 +714,7 @@ bury(struct torci_tree_index *tree, struct torci_limbo *limbo, struct corpse cor
         struct torci_tree_anchor *dead = corpse.anchor;
         struct corpse above = {NULL, {NULL, NULL, NULL}};
 
+        torci_fetch_add(&tree->burials, 1, memory_order_release);           /* R5 */
         if (dead->level == 0)
             torci_fetch_sub(&tree->leaves, 1, memory_order_relaxed);    /* Relaxed: a figure. */
         unlink_dead(tree, limbo, dead, corpse.spares.left);
@@ -835,6 +888,105 @@ put_in(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned level,
     return step;
 }
 
+/* A leaf's next entries, in the making. */
+struct merged {
+    void *pointers[FANOUT];
+    uint64_t words[FANOUT];
+    unsigned count;
+    uint64_t placed;        /* Bit i: records[i] is among them. */
+};
+
+static void
+merge_entries(struct merged *merged, const struct content *old, unsigned from, unsigned to)
+{
+    torc_assert(from <= to && merged->count + (to - from) <= FANOUT);
+    memcpy(merged->pointers + merged->count, pointers_of(old) + from, (to - from) * sizeof(void *));
+    memcpy(merged->words + merged->count, old->words + from, (to - from) * sizeof(uint64_t));
+    merged->count += to - from;
+}
+
+/* Merge as many of `records` into place's entries as belong there and find room. Returns how many were looked at: they
+ * are in then, or refused because they are frozen. */
+static unsigned
+merge(const struct place *place, struct torci_record *const *records, unsigned count, struct merged *merged)
+{
+    const struct content *old = place->content;
+    unsigned copied = 0, comes = 0, looked_at = 0;
+
+    merged->count = 0;
+    merged->placed = 0;
+    for (; looked_at < count; looked_at++) {
+        struct torci_record *record = records[looked_at];
+        struct probe probe = probe_upto(torci_record_key(record));
+
+        if (passes(place->anchor, old, &probe))
+            break;
+
+        unsigned rank = rank_of(place, &probe);
+        bool same = rank > 0 && old->words[rank - 1] == word_of(probe.key, old->skip) &&
+                    torci_key_compare(key_of(0, pointers_of(old)[rank - 1]), probe.key) == 0;
+
+        torc_assert(rank >= copied);
+        if (!same && old->count + comes == FANOUT)
+            break;
+        if (!same || pointers_of(old)[rank - 1] != record) {
+            if (is_gone(0, record))     /* I7 */
+                continue;
+            /* As in put_in_place(): what has the same key makes way. */
+            torc_assert(!same || is_gone(0, pointers_of(old)[rank - 1]));
+            merge_entries(merged, old, copied, rank - same);
+            merged->pointers[merged->count] = record;
+            merged->words[merged->count++] = word_of(probe.key, old->skip);
+            copied = rank;
+            comes += !same;
+        }
+        merged->placed |= UINT64_C(1) << looked_at;
+    }
+    merge_entries(merged, old, copied, old->count);
+    return looked_at;
+}
+
+/* Put the first of `records` into the leaf of the first one. `*done`: how many are dealt with; 0: there is no room. */
+static enum step
+put_many(struct torci_tree_index *tree, struct torci_limbo *limbo, struct torci_record *const *records, unsigned count,
+         unsigned *done)
+{
+    struct probe probe = probe_upto(torci_record_key(records[0]));
+    struct merged merged;
+    struct place place;
+
+    *done = 0;
+    if (room_ensure(limbo) != TORC_OK)
+        return STEP_NO_MEMORY;
+    (void)find(tree, 0, &probe, &place);
+
+    /* 0 also if the first one belongs to dead anchors behind the place: the single insert knows what to do. */
+    unsigned looked_at = merge(&place, records, count, &merged);
+
+    if (merged.placed != 0) {
+        struct content *old = place.content, *content = content_alloc(tree->heap, merged.count);
+
+        if (content == NULL)
+            return STEP_NO_MEMORY;
+        content->next = old->next;
+        content->bound = old->bound;
+        content->skip = old->skip;
+        content->count = (uint8_t)merged.count;
+        content->dead = false;
+        memcpy(content->words, merged.words, merged.count * sizeof(uint64_t));
+        memcpy(pointers_of(content), merged.pointers, merged.count * sizeof(void *));
+        if (!content_swing(&place, content, limbo)) {
+            content_free(tree->heap, content);
+            return STEP_AGAIN;
+        }
+    }
+    for (unsigned i = 0; i < looked_at; i++)
+        if ((merged.placed >> i & 1) != 0)
+            torci_fetch_or(&records[i]->flags, TORCI_RECORD_ORDERED, memory_order_release);         /* R4 */
+    *done = looked_at;
+    return STEP_PLACED;
+}
+
 /* Set the hint of `anchor`, which we made. Without memory there is none: searches walk one step more. Returns the
  * anchor made in the level above, if any. */
 static struct torci_tree_anchor *
@@ -875,7 +1027,9 @@ torci_tree_index_init(struct torci_tree_index *tree, struct torci_heap *heap)
     torci_init(&anchor->state, ANCHOR_LINKED);
     tree->heap = heap;
     torci_init(&tree->root, anchor);
+    tree->below = NULL;
     torci_init(&tree->leaves, 1);
+    torci_init(&tree->burials, 0);
     return TORC_OK;
 
 free:
@@ -919,6 +1073,7 @@ torci_tree_index_clear_exclusive(struct torci_tree_index *tree)
     content->count = 0;
     torci_store(&tree->root, anchor, memory_order_relaxed);
     torci_store(&tree->leaves, 1, memory_order_relaxed);
+    torci_fetch_add(&tree->burials, 1, memory_order_relaxed);    /* Relaxed: exclusive. */
 }
 
 void
@@ -926,6 +1081,29 @@ torci_tree_index_fini(struct torci_tree_index *tree)
 {
     torci_tree_index_clear_exclusive(tree);
     free_chain_exclusive(tree, torci_load(&tree->root, memory_order_relaxed));           /* Relaxed: exclusive. */
+}
+
+bool
+torci_tree_index_dismantle_exclusive(struct torci_tree_index *tree, size_t *budget)
+{
+    struct torci_tree_anchor *anchor = torci_load(&tree->root, memory_order_relaxed);    /* Relaxed: exclusive. */
+
+    for (; anchor != NULL && *budget > 0; --*budget) {
+        struct content *content = content_of(anchor);
+        struct torci_tree_anchor *next = content->next;
+
+        if (anchor->low_size == 0)
+            tree->below = anchor->level > 0 ? pointers_of(content)[0] : NULL;
+        if (next == NULL) {
+            next = tree->below;
+            tree->below = NULL;
+        }
+        content_free(tree->heap, content);
+        anchor_free(tree->heap, anchor);
+        anchor = next;
+    }
+    torci_store(&tree->root, anchor, memory_order_relaxed);                              /* Relaxed: exclusive. */
+    return anchor == NULL;
 }
 
 enum torc_status
@@ -947,6 +1125,33 @@ torci_tree_index_insert(struct torci_tree_index *tree, struct torci_epoch_guard 
 }
 
 enum torc_status
+torci_tree_index_insert_many(struct torci_tree_index *tree, struct torci_epoch_guard guard, struct torci_limbo *limbo,
+                             struct torci_record *const *records, size_t count)
+{
+    while (count > 0) {
+        unsigned done;
+
+        switch (put_many(tree, limbo, records, count < FANOUT ? (unsigned)count : FANOUT, &done)) {
+        case STEP_NO_MEMORY:
+            return TORC_NO_MEMORY;
+        case STEP_AGAIN:
+            continue;
+        default:
+            break;
+        }
+        /* A full leaf: one record splits it, the next ones fill it. */
+        if (done == 0) {
+            if (torci_tree_index_insert(tree, guard, limbo, records[0]) != TORC_OK)
+                return TORC_NO_MEMORY;
+            done = 1;
+        }
+        records += done;
+        count -= done;
+    }
+    return TORC_OK;
+}
+
+enum torc_status
 torci_tree_index_remove(struct torci_tree_index *tree, struct torci_epoch_guard guard, struct torci_limbo *limbo,
                         struct torci_record *record)
 {
@@ -962,47 +1167,115 @@ torci_tree_index_remove(struct torci_tree_index *tree, struct torci_epoch_guard 
     return TORC_OK;
 }
 
-/* The entries from..to-1 of a leaf, in the direction of the walk. */
+/* ---- Walking ---- */
+
+/* Have what a walk needs of a content fetched. Its size is not known yet. */
 static void
-batch_fill(struct torci_batch *batch, const struct content *content, unsigned from, unsigned to, bool descending)
+content_prefetch(const struct content *content)
 {
-    torc_assert(to - from <= TORCI_BATCH_MAX);
-    batch->count = to - from;
-    for (unsigned i = 0; i < batch->count; i++) {
-        batch->records[i] = pointers_of(content)[descending ? to - 1 - i : from + i];
-        __builtin_prefetch(batch->records[i]);
-    }
+    for (size_t offset = 0; offset < CONTENT_USUAL_BYTES; offset += TORCI_CACHE_LINE)
+        __builtin_prefetch((const unsigned char *)content + offset);
 }
 
-/* Fill an empty batch from the first leaf from `anchor` on that is not empty. */
+/* Hand out one record. It is fetched, with the beginning of its key. */
 static void
-ascend(struct torci_batch *batch, struct torci_tree_anchor *anchor)
+batch_add(struct torci_batch *batch, struct torci_record *record)
 {
-    batch->count = 0;
-    while (anchor != NULL && batch->count == 0) {
-        const struct content *content = content_of(anchor);
-
-        batch_fill(batch, content, 0, content->count, false);
-        anchor = content->next;
-    }
-    batch->position[0] = anchor;
-    batch->end = anchor == NULL;
+    torc_assert(batch->count < TORCI_BATCH_MAX);
+    __builtin_prefetch(record);
+    __builtin_prefetch(record->key + WORD_SIZE);
+    batch->records[batch->count++] = record;
 }
 
-/* Fill the batch with what the probe reaches in the last leaf where it reaches anything. */
-static void
-descend(struct torci_tree_index *tree, struct torci_batch *batch, struct probe probe)
+/* Have the next `leaves` leaves behind the probe's fetched, all at once. `above` is where their hints are thought to
+ * be; returns where they are. */
+static struct torci_tree_anchor *
+leaves_prefetch(struct torci_tree_index *tree, struct torci_tree_anchor *above, const struct probe *probe,
+                bool descending, unsigned leaves)
 {
     struct place place;
 
-    do {
-        (void)find(tree, 0, &probe, &place);
-        batch_fill(batch, place.content, 0, rank_of(&place, &probe), true);
-        batch->position[0] = place.anchor;
-        batch->end = place.anchor->low_size == 0;
+    if (!covers(above, 1, probe, &place) && !find(tree, 1, probe, &place))
+        return NULL;
+
+    unsigned rank = rank_of(&place, probe), count = place.content->count;
+    unsigned to = descending ? rank - (rank > 0) : rank + leaves < count ? rank + leaves : count;
+    unsigned from = descending ? to - (leaves < to ? leaves : to) : rank;
+    void **hints = pointers_of(place.content);
+
+    for (unsigned i = from; i < to; i++)
+        __builtin_prefetch(hints[i]);
+    /* Relaxed: fetched, not followed. */
+    for (unsigned i = from; i < to; i++)
+        content_prefetch(torci_load(&((struct torci_tree_anchor *)hints[i])->content, memory_order_relaxed));
+    return place.anchor;
+}
+
+/* Hand out entries from batch->slot on, and those of the next leaves, until there are as many as wanted. */
+static void
+ascend(struct torci_batch *batch)
+{
+    const struct content *content = batch->content;
+    unsigned slot = batch->slot;
+
+    batch->count = 0;
+    for (;;) {
+        while (slot < content->count && batch->count < batch->wanted)
+            batch_add(batch, pointers_of(content)[slot++]);
+        batch->end = slot == content->count && content->next == NULL;
+        if (batch->count == batch->wanted || batch->end)
+            break;
+
+        struct torci_tree_anchor *anchor = content->next;
+
+        content = content_of(anchor);
+        slot = 0;
+        if (!content->dead)
+            batch->mark.leaf = anchor;
+    }
+    batch->content = content;
+    batch->slot = slot;
+}
+
+/* The same downwards: entries before batch->slot, and those of the leaves to the left. */
+static void
+descend(struct torci_tree_index *tree, struct torci_batch *batch)
+{
+    const struct content *content = batch->content;
+    unsigned slot = batch->slot;
+
+    batch->count = 0;
+    for (;;) {
+        const struct torci_tree_anchor *leaf = batch->mark.leaf;
+
+        while (slot > 0 && batch->count < batch->wanted)
+            batch_add(batch, pointers_of(content)[--slot]);
+        batch->end = slot == 0 && leaf->low_size == 0;
+        if (batch->count == batch->wanted || batch->end)
+            break;
+
         /* What lies in this leaf from its low key on is handed out: from here on, only what is less. */
-        probe = probe_before(low_of(place.anchor));
-    } while (batch->count == 0 && !batch->end);
+        struct probe probe = probe_before(low_of(leaf));
+        struct place place;
+
+        find_leaf(tree, batch->mark.above, &probe, &place);
+        batch->mark.leaf = place.anchor;
+        batch->mark.above = place.above;
+        content = place.content;
+        slot = rank_of(&place, &probe);
+    }
+    batch->content = content;
+    batch->slot = slot;
+}
+
+static void
+batch_fill(struct torci_tree_index *tree, struct torci_batch *batch, bool descending)
+{
+    torc_assert(batch->wanted > 0 && batch->wanted <= TORCI_BATCH_MAX);
+    if (descending)
+        descend(tree, batch);
+    else
+        ascend(batch);
 }
 
 void
@@ -1010,21 +1283,30 @@ torci_tree_index_seek(struct torci_tree_index *tree, struct torci_epoch_guard gu
                       bool inclusive, bool descending, struct torci_batch *batch)
 {
     (void)guard;
-    batch->position[1] = NULL;
-    if (descending) {
-        descend(tree, batch, (struct probe){.key = key, .strict = !inclusive, .endless = key.size == 0});
-        return;
-    }
-
-    struct probe leaf = probe_upto(key), skipped = {.key = key, .strict = inclusive};
+    struct probe probe = probe_upto(key), passed = {.key = key, .strict = inclusive};
+    /* A5. Before any anchor is seen alive. */
+    uint64_t burials = torci_load(&tree->burials, memory_order_acquire);
+    struct torci_bookmark *mark = &batch->mark;
     struct place place;
 
-    (void)find(tree, 0, &leaf, &place);
-    batch_fill(batch, place.content, rank_of(&place, &skipped), place.content->count, false);
-    batch->position[0] = place.content->next;
-    batch->end = place.content->next == NULL;
-    if (batch->count == 0)
-        ascend(batch, place.content->next);
+    if (descending)
+        probe = passed = (struct probe){.key = key, .strict = !inclusive, .endless = key.size == 0};
+    if (mark->burials != burials)
+        *mark = (struct torci_bookmark){NULL, NULL, burials};
+    if (covers(mark->leaf, 0, &probe, &place))
+        place.above = mark->above;
+    else
+        find_leaf(tree, mark->above, &probe, &place);
+    mark->leaf = place.anchor;
+    mark->above = place.above;
+    batch->content = place.content;
+    batch->slot = rank_of(&place, &passed);
+
+    unsigned left = descending ? batch->slot : place.content->count - batch->slot;
+
+    if (left < batch->wanted)
+        mark->above = leaves_prefetch(tree, mark->above, &probe, descending, (batch->wanted - left) / LEAF_USUAL + 1);
+    batch_fill(tree, batch, descending);
 }
 
 void
@@ -1032,15 +1314,150 @@ torci_tree_index_next(struct torci_tree_index *tree, struct torci_epoch_guard gu
                       struct torci_batch *batch)
 {
     (void)guard;
-    struct torci_tree_anchor *anchor = batch->position[0];
-
-    if (batch->end)
+    if (batch->end) {
         batch->count = 0;
-    else if (descending)
-        descend(tree, batch, probe_before(low_of(anchor)));
-    else
-        ascend(batch, anchor);
+        return;
+    }
+    batch->wanted = batch->wanted * 2 < TORCI_BATCH_MAX ? batch->wanted * 2 : TORCI_BATCH_MAX;
+    batch_fill(tree, batch, descending);
 }
+
+/* ---- Estimating ---- */
+
+/* What has been learnt of the sizes of records. */
+struct sample {
+    uint64_t records;
+    uint64_t bytes;
+};
+
+/* A bound's way down. */
+struct path {
+    struct place places[PATH_LEVELS_MAX];
+    unsigned ranks[PATH_LEVELS_MAX];        /* Entries before the bound, or on the way to it. */
+};
+
+static void
+path_trace(struct torci_tree_index *tree, const struct probe *probe, unsigned levels, struct path *path)
+{
+    for (unsigned level = 0; level < levels; level++) {
+        (void)find(tree, level, probe, &path->places[level]);
+        path->ranks[level] = rank_of(&path->places[level], probe);
+    }
+}
+
+static void
+sample_records(struct sample *sample, const struct content *leaf, unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i += (to - from) / RECORDS_SAMPLED + 1) {
+        struct torci_record *record = pointers_of(leaf)[i];
+        const struct torci_version *head = torci_load(&record->head, memory_order_seq_cst);     /* version.h A1 */
+
+        sample->records++;
+        sample->bytes += record->key_size + (head == NULL || head == torci_frozen() ? 0 : head->size);
+    }
+}
+
+/* A guess at how many records lie below `anchor`, from one way down: the product of the numbers of entries on it. The
+ * mean of such guesses is the truth if the ways are drawn evenly (Knuth, 1975). `fraction`, of 2^32: how far right. */
+static uint64_t
+guess_below(struct sample *sample, const struct torci_tree_anchor *anchor, uint32_t fraction)
+{
+    uint64_t guess = 1;
+
+    for (;;) {
+        const struct content *content = content_of(anchor);
+        uint64_t at = (uint64_t)fraction * content->count;
+
+        guess *= content->count;
+        if (content->count == 0)
+            return 0;
+        if (anchor->level == 0) {
+            sample_records(sample, content, 0, content->count);
+            return guess;
+        }
+        anchor = pointers_of(content)[at >> 32];
+        fraction = (uint32_t)at;
+    }
+}
+
+/* The records below the entries from..to-1 of a node. Exact if these are few leaves. */
+static uint64_t
+guess_between(struct sample *sample, const struct content *content, unsigned from, unsigned to)
+{
+    if (from >= to)
+        return 0;
+
+    uint64_t count = to - from, guesses = WAYS_DOWN, sum = 0;
+
+    /* As many for each entry, if all get one. */
+    if (count < WAYS_DOWN)
+        guesses = (WAYS_DOWN + count - 1) / count * count;
+    for (uint64_t i = 0; i < guesses; i++) {
+        uint64_t at = ((2 * i + 1) << 31) * count / guesses;
+
+        sum += guess_below(sample, pointers_of(content)[from + (at >> 32)], (uint32_t)at);
+    }
+    return sum * count / guesses;
+}
+
+/* The records between two ways down: whole subtrees between them, level by level, and two parts of leaves. */
+static uint64_t
+records_between(const struct path *left, const struct path *right, unsigned levels, struct sample *sample)
+{
+    unsigned level = levels - 1;
+    uint64_t records = 0;
+
+    while (level > 0 && left->places[level].anchor == right->places[level].anchor &&
+           left->ranks[level] == right->ranks[level])
+        level--;
+    for (; level > 0; level--) {
+        const struct content *a = left->places[level].content, *b = right->places[level].content;
+        unsigned from = left->ranks[level], to = right->ranks[level] - (right->ranks[level] > 0);
+
+        if (left->places[level].anchor == right->places[level].anchor)
+            records += guess_between(sample, a, from, to);
+        else
+            records += guess_between(sample, a, from, a->count) + guess_between(sample, b, 0, to);
+    }
+
+    const struct content *a = left->places[0].content, *b = right->places[0].content;
+    unsigned from = left->ranks[0], to = right->ranks[0];
+
+    if (left->places[0].anchor == right->places[0].anchor) {
+        to = to > from ? to : from;
+        sample_records(sample, a, from, to);
+        return to - from;
+    }
+    sample_records(sample, a, from, a->count);
+    sample_records(sample, b, 0, to);
+    return records + (a->count - from) + to;
+}
+
+void
+torci_tree_index_estimate(struct torci_tree_index *tree, struct torci_epoch_guard guard, struct torc_slice from,
+                          struct torc_slice to, struct torci_index_estimate *estimate)
+{
+    (void)guard;
+    struct probe left_probe = from.size == 0 ? probe_upto(from) : probe_before(from), right_probe = probe_before(to);
+    struct sample sample = {0, 0};
+    struct path left, right;
+    /* Seen once, so that both ways have the same levels; the highest ones only matter beyond any real size. */
+    uint64_t levels = torci_tree_index_levels(tree);
+
+    *estimate = (struct torci_index_estimate){0, 0};
+    if (to.size > 0 && torci_key_compare(from, to) >= 0)
+        return;
+    right_probe.endless = to.size == 0;
+    if (levels > PATH_LEVELS_MAX)
+        levels = PATH_LEVELS_MAX;
+    path_trace(tree, &left_probe, (unsigned)levels, &left);
+    path_trace(tree, &right_probe, (unsigned)levels, &right);
+    estimate->records = records_between(&left, &right, (unsigned)levels, &sample);
+    if (sample.records > 0)
+        estimate->bytes = estimate->records * sample.bytes / sample.records;
+}
+
+/* ---- Figures ---- */
 
 uint64_t
 torci_tree_index_leaves(const struct torci_tree_index *tree)

@@ -8,9 +8,9 @@
 #include "base/testing.h"
 #include "mvcc/index_testing.h"
 
-enum { FIBERS = 3, KEYS = 10, OPERATIONS_MAX = 4 };
+enum { FIBERS = 3, KEYS = 10, OPERATIONS_MAX = 4, MANY = 4 };
 
-enum kind { PUT, REMOVE, WALK_UP, WALK_DOWN, KINDS };
+enum kind { PUT, PUT_MANY, REMOVE, WALK_UP, WALK_DOWN, STROLL_UP, STROLL_DOWN };
 
 /* What one fiber does: drawn in setup, so that the bodies draw nothing. */
 struct operation {
@@ -84,6 +84,43 @@ put_key(struct world *world, unsigned key, struct torci_limbo *limbo)
         torct_record_free(&world->heap, ours);
 }
 
+/* The keys from `key` on, into the tree all at once. */
+static void
+put_many(struct world *world, unsigned key, struct torci_limbo *limbo)
+{
+    struct torci_record *linked[MANY], *unused[MANY];
+    unsigned left[MANY], links = 0, unuseds = 0, lefts = 0;
+
+    torct_limbo_reserve(limbo, TORCI_INDEX_RETIRES_MAX);
+    struct torci_epoch_guard guard = torci_epoch_enter();
+
+    for (unsigned end = key + MANY < KEYS ? key + MANY : KEYS; key < end; key++) {
+        unsigned char bytes[12];
+        struct torc_slice slice = key_slice(&key, bytes);
+        struct torci_record *ours =
+            torct_record_create(&world->heap, slice, torci_index_order_word(world->index, slice));
+        struct torci_record *record;
+
+        if (torci_index_insert(world->index, guard, limbo, ours, &record) == TORC_OK) {
+            torci_fetch_add(&world->inserted[key], 1, memory_order_relaxed);
+            record = ours;
+        } else {
+            unused[unuseds++] = ours;
+        }
+        if (torct_record_is_frozen(record))
+            left[lefts++] = key;
+        else
+            linked[links++] = record;
+    }
+    if (torci_index_order_many(world->index, guard, limbo, linked, links) != TORC_OK)
+        torci_fail_here("no memory");
+    torci_epoch_exit(guard);
+    for (unsigned i = 0; i < unuseds; i++)
+        torct_record_free(&world->heap, unused[i]);
+    for (unsigned i = 0; i < lefts; i++)
+        put_key(world, left[i], limbo);
+}
+
 static void
 remove_key(struct world *world, unsigned key, struct torci_limbo *limbo)
 {
@@ -106,6 +143,9 @@ remove_key(struct world *world, unsigned key, struct torci_limbo *limbo)
         }
     }
     torci_epoch_exit(guard);
+    /* Sooner freed, more to stumble over. */
+    torci_limbo_flush(limbo);
+    (void)torci_limbo_drain(limbo);
 }
 
 /* Returns what is wrong, or NULL. Counts records that are not frozen per key, if `counts`. */
@@ -136,6 +176,37 @@ walk(struct world *world, bool descending, unsigned *counts)
         }
     torci_epoch_exit(guard);
     return fault == NULL && world->quiet_keys && permanent != 2 ? "a walk missed a key that is always there" : fault;
+}
+
+/* A walk whose batches have a section each, by a bookmark. Returns what is wrong, or NULL. */
+static const char *
+stroll(struct world *world, bool descending)
+{
+    struct torci_batch batch = {.mark = {NULL, NULL, 0}};
+    unsigned char last[12];
+    size_t last_size = 0;
+    unsigned permanent = 0;
+
+    do {
+        struct torci_epoch_guard guard = torci_epoch_enter();
+
+        batch.wanted = TORCI_BATCH_FIRST;
+        torci_index_seek_on(world->index, guard, torc_slice(last, last_size), last_size == 0, descending, &batch);
+        for (unsigned i = 0; i < batch.count; i++) {
+            struct torc_slice key = torci_record_key(batch.records[i]);
+            int order = last_size == 0 ? 0 : torci_key_compare(key, torc_slice(last, last_size));
+
+            if (last_size > 0 && (descending ? order >= 0 : order <= 0)) {
+                torci_epoch_exit(guard);
+                return "a stroll is out of order";
+            }
+            permanent += (((const unsigned char *)key.data)[9] * 2u + (key.size == 11)) % 5 == 0;
+            memcpy(last, key.data, key.size);
+            last_size = key.size;
+        }
+        torci_epoch_exit(guard);
+    } while (batch.count > 0 && !batch.end);
+    return world->quiet_keys && permanent != 2 ? "a stroll missed a key that is always there" : NULL;
 }
 
 static void *
@@ -186,10 +257,14 @@ setup(void *context)
             unsigned drawn = (unsigned)(torci_fiber_random() % 16);
             struct operation *operation = &world->operations[i][k];
 
-            operation->kind = drawn < world->puts                    ? PUT
-                              : drawn < world->puts + world->removes ? REMOVE
-                              : drawn % 2 == 0                       ? WALK_UP
-                                                                     : WALK_DOWN;
+            static const enum kind walks[] = {WALK_UP, WALK_DOWN, STROLL_UP, STROLL_DOWN};
+
+            if (drawn < world->puts)
+                operation->kind = drawn % 4 == 3 ? PUT_MANY : PUT;
+            else if (drawn < world->puts + world->removes)
+                operation->kind = REMOVE;
+            else
+                operation->kind = walks[torci_fiber_random() % 4];
             operation->key = (base + (unsigned)(torci_fiber_random() % spread)) % KEYS;
             if (world->quiet_keys && operation->kind == REMOVE && operation->key % 5 == 0)
                 operation->key++;
@@ -207,8 +282,12 @@ body(void *context, unsigned number)
 
         if (operation->kind == PUT)
             put_key(world, operation->key, world->limbos[number]);
+        else if (operation->kind == PUT_MANY)
+            put_many(world, operation->key, world->limbos[number]);
         else if (operation->kind == REMOVE)
             remove_key(world, operation->key, world->limbos[number]);
+        else if (operation->kind == STROLL_UP || operation->kind == STROLL_DOWN)
+            fault = stroll(world, operation->kind == STROLL_DOWN);
         else
             fault = walk(world, operation->kind == WALK_DOWN, NULL);
         if (fault != NULL)

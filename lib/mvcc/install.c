@@ -10,9 +10,10 @@
 #define AGAIN ((enum torc_status)127)
 
 struct torci_record *
-torci_record_create(struct torc_keyspace *keyspace, struct torc_slice key, uint64_t order)
+torci_record_create(struct torci_shard *shard, const struct torc_keyspace *keyspace, struct torc_slice key,
+                    uint64_t order)
 {
-    struct torci_record *record = torci_alloc(&keyspace->store->heap, sizeof *record + key.size);
+    struct torci_record *record = torci_object_alloc(&shard->slab, sizeof *record + key.size);
 
     torc_assert(key.size > 0 && key.size <= TORC_KEY_SIZE_MAX);
     if (record == NULL)
@@ -30,7 +31,7 @@ torci_record_create(struct torc_keyspace *keyspace, struct torc_slice key, uint6
 void
 torci_record_destroy(struct torc_mvcc *store, struct torci_record *record)
 {
-    torci_free(&store->heap, record, sizeof *record + record->key_size);
+    torci_object_free(&store->objects, record, sizeof *record + record->key_size);
 }
 
 enum torc_status
@@ -85,8 +86,10 @@ prepare(const struct torci_install *install, struct torci_write *write, struct t
     if (status != TORC_OK || write->merges == NULL)
         return status;
     status = torci_merge_apply(install->shard, write->merges, base, install->moment, &merged);
+    if (status == TORC_CONFLICT)
+        torci_conflict_note(write->key);
     if (status != TORC_OK)
-        return status == AGAIN ? torci_fail(TORC_INVALID, "a merge operator returned an unknown status") : status;
+        return status;
     if (write->version != NULL)
         torci_version_destroy(install->shard, write->version); /* Of an attempt before: never published. */
     write->version = merged;
@@ -103,7 +106,7 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
     enum torc_status status;
 
     if (write->fresh == NULL)
-        write->fresh = torci_record_create(write->keyspace, write->key, write->order);
+        write->fresh = torci_record_create(install->shard, write->keyspace, write->key, write->order);
     if (write->fresh == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for a key");
     if (has_descriptor(install)) {
@@ -129,6 +132,7 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
     write->installed = true;
     write->was_live = false;
     write->was_shown = false;
+    write->was_due = UINT64_MAX;
     return torci_index_order(write->keyspace->index, install->guard, install->shard->limbo, write->record);
 }
 
@@ -164,7 +168,7 @@ find_base(struct torci_install *install, const struct torci_write *write, struct
         break;
     }
     torc_assert(verdict.fate == TORCI_FATE_COMMITTED); /* version.h I1 */
-    if (checked && verdict.stamp > install->rank->snapshot)
+    if (checked && torci_version_written(*base, verdict.stamp) > install->rank->snapshot)
         return conflict(write);
     return TORC_OK;
 }
@@ -205,6 +209,7 @@ install_over(struct torci_install *install, struct torci_write *write, struct to
     write->installed = true;
     write->was_live = torci_version_live(base);
     write->was_shown = torci_version_shows(base, install->moment);
+    write->was_due = base == NULL ? UINT64_MAX : torci_version_expires(base);
     if (head != base)
         torci_limbo_add(install->shard->limbo, head, torci_version_bytes(head->size), TORCI_RETIRED_VERSION);
     return TORC_OK;

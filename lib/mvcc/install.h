@@ -83,7 +83,8 @@ torci_write_leaves_garbage(const struct torci_write *write)
 }
 
 /* A private record for `key` with no version; NULL: no memory. */
-struct torci_record *torci_record_create(struct torc_keyspace *keyspace, struct torc_slice key, uint64_t order);
+struct torci_record *torci_record_create(struct torci_shard *shard, const struct torc_keyspace *keyspace,
+                                         struct torc_slice key, uint64_t order);
 void torci_record_destroy(struct torc_mvcc *store, struct torci_record *record);
 
 #endif

@@ -86,7 +86,7 @@ static struct torci_record *
 insert_empty(const char *key)
 {
     struct torci_epoch_guard guard = torci_epoch_enter();
-    struct torci_record *record = torci_record_create(store.mvcc->main, torct_text(key), order_of(key));
+    struct torci_record *record = torci_record_create(shard, store.mvcc->main, torct_text(key), order_of(key));
     struct torci_record *existing;
 
     cr_assert_not_null(record);
@@ -147,7 +147,7 @@ Test(install, takes_the_record_it_was_given)
 {
     struct torci_write *write = write_of("k", "v");
 
-    write->fresh = torci_record_create(store.mvcc->main, write->key, write->order);
+    write->fresh = torci_record_create(shard, store.mvcc->main, write->key, write->order);
     cr_assert_not_null(write->fresh);
     struct torci_record *given = write->fresh;
     cr_assert_eq(install_blind(write), TORC_OK);
@@ -159,7 +159,7 @@ Test(install, leaves_its_own_record_unused_if_one_is_there)
     struct torci_write *write = write_of("k", "new");
 
     torct_put(store.mvcc, "k", "old");
-    write->fresh = torci_record_create(store.mvcc->main, write->key, write->order);
+    write->fresh = torci_record_create(shard, store.mvcc->main, write->key, write->order);
     struct torci_record *given = write->fresh;
     cr_assert_eq(install_blind(write), TORC_OK);
     cr_expect_neq(write->record, given);

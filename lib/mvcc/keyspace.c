@@ -4,6 +4,8 @@
 
 #include "base/assert.h"
 #include "base/status.h"
+#include "mvcc/named.h"
+#include "mvcc/notify.h"
 
 enum {
     EXPECTED_KEYS = 64,         /* Of a keyspace that is made at run time. */
@@ -46,15 +48,21 @@ keyspace_at(struct torc_mvcc *store, uint32_t number)
 }
 
 static void
-give_free(struct torc_mvcc *store, struct torc_keyspace *first, struct torc_keyspace *last)
+push_list(_Atomic(struct torc_keyspace *) *list, struct torc_keyspace *first, struct torc_keyspace *last)
 {
-    struct torc_keyspace *top = torci_load(&store->keyspaces_free, memory_order_relaxed); /* Relaxed: the CAS decides. */
+    struct torc_keyspace *top = torci_load(list, memory_order_relaxed); /* Relaxed: the CAS decides. */
 
     do {
         last->next = top;
         torci_race_window();
-        /* R2. No ABA: taking takes all. Failure: another give or take progressed. */
-    } while (!torci_cas(&store->keyspaces_free, &top, first, memory_order_release, memory_order_relaxed));
+        /* R2, R3. No ABA: taking takes all. Failure: another give or take progressed. */
+    } while (!torci_cas(list, &top, first, memory_order_release, memory_order_relaxed));
+}
+
+static void
+give_free(struct torc_mvcc *store, struct torc_keyspace *first, struct torc_keyspace *last)
+{
+    push_list(&store->keyspaces_free, first, last); /* R2 */
 }
 
 static struct torc_keyspace *
@@ -132,7 +140,7 @@ torci_keyspaces_init(struct torc_mvcc *store)
     if (store->main == NULL)
         return TORC_NO_MEMORY;
     torc_assert(store->main->number == 0);
-    torci_store(&store->main->dropped, 0, memory_order_release); /* store.h R2 */
+    torci_store(&store->main->dropped, (uint64_t)0, memory_order_seq_cst); /* store.h R2 */
     return TORC_OK;
 }
 
@@ -142,23 +150,23 @@ torci_keyspaces_fini(struct torc_mvcc *store, void (*take)(void *context, struct
     /* Relaxed: exclusive. */
     uint32_t made = torci_load(&store->keyspaces_made, memory_order_relaxed);
     struct torci_catalogue *catalogue = torci_load(&store->catalogue, memory_order_relaxed);
+    size_t unlimited = SIZE_MAX;
 
     for (uint32_t number = 0; number < made; number++) {
         struct torc_keyspace *keyspace = keyspace_at(store, number);
 
         if (keyspace == NULL)
             continue;
-        if (keyspace->index != NULL) {
-            torci_index_drain(keyspace->index, take, store);
-            torci_index_destroy(keyspace->index);
-        }
+        /* It may be half dismantled. */
+        if (keyspace->index != NULL)
+            (void)torci_index_dismantle(keyspace->index, &unlimited, take, store);
         torci_free_line(&store->heap, keyspace, sizeof *keyspace);
     }
     for (uint32_t b = 0; b < TORCI_KEYSPACE_BLOCK; b++)
         torci_free(&store->heap, torci_load(&store->keyspace_blocks[b], memory_order_relaxed), /* Relaxed: as above. */
                    sizeof(struct torci_keyspace_block));
     if (catalogue != NULL)
-        torci_free(&store->heap, catalogue, sizeof *catalogue + catalogue->count * sizeof catalogue->keyspaces[0]);
+        torci_free(&store->heap, catalogue, sizeof *catalogue + catalogue->room * sizeof catalogue->keyspaces[0]);
 }
 
 /* ---- Names ---- */
@@ -175,27 +183,71 @@ has_name(const struct torc_keyspace *keyspace, struct torc_slice name)
     return keyspace->name_size == name.size && memcmp(keyspace->name, name.data, name.size) == 0;
 }
 
+/* Dropped ones may still stand there: I2. */
 static struct torc_keyspace *
 find_name(const struct torci_catalogue *catalogue, struct torc_slice name)
 {
     for (size_t i = 0; catalogue != NULL && i < catalogue->count; i++) {
-        if (has_name(catalogue->keyspaces[i], name))
-            return catalogue->keyspaces[i];
+        struct torc_keyspace *keyspace = catalogue->keyspaces[i];
+
+        if (torci_keyspace_usable(keyspace) && has_name(keyspace, name))
+            return keyspace;
     }
     return NULL;
 }
 
-static enum torc_status
-check_name(struct torc_slice name)
+/* A catalogue of what is in use of `old`, and of `more`, if not NULL. NULL if that is none, too. False: no memory. */
+static bool
+make_catalogue(struct torc_mvcc *store, const struct torci_catalogue *old, struct torc_keyspace *more,
+               struct torci_catalogue **fresh)
 {
-    if (name.data == NULL || name.size == 0)
-        return torci_fail(TORC_INVALID, "a name needs at least one byte");
-    if (name.size > TORC_NAME_SIZE_MAX)
-        return torci_fail(TORC_TOO_LARGE, "a name of %zu bytes exceeds %u", name.size, TORC_NAME_SIZE_MAX);
-    return TORC_OK;
+    size_t room = (old == NULL ? 0 : old->count) + (more == NULL ? 0 : 1);
+    size_t count = 0;
+
+    *fresh = NULL;
+    if (room == 0)
+        return true;
+    *fresh = torci_alloc(&store->heap, catalogue_bytes(room));
+    if (*fresh == NULL)
+        return false;
+    for (size_t i = 0; old != NULL && i < old->count; i++) {
+        if (torci_keyspace_usable(old->keyspaces[i]))
+            (*fresh)->keyspaces[count++] = old->keyspaces[i];
+    }
+    if (more != NULL)
+        (*fresh)->keyspaces[count++] = more;
+    (*fresh)->count = count;
+    (*fresh)->room = room;
+    if (count == 0) {
+        torci_free(&store->heap, *fresh, catalogue_bytes(room));
+        *fresh = NULL;
+    }
+    return true;
 }
 
-/* Put `keyspace` into the catalogue. TORC_EXISTS: `*existing` has the name. */
+static void
+free_catalogue(struct torc_mvcc *store, struct torci_catalogue *catalogue)
+{
+    if (catalogue != NULL)
+        torci_free(&store->heap, catalogue, catalogue_bytes(catalogue->room));
+}
+
+/* Put `fresh` in the place of `old`; false: another one stands there now, and `fresh` is freed. */
+static bool
+swap_catalogue(struct torci_shard *shard, struct torci_catalogue *old, struct torci_catalogue *fresh)
+{
+    torci_race_window();
+    /* R1. Failure: another keyspace was made or dropped; relaxed, because it is loaded again. */
+    if (!torci_cas(&shard->store->catalogue, &old, fresh, memory_order_seq_cst, memory_order_relaxed)) {
+        free_catalogue(shard->store, fresh);
+        return false;
+    }
+    if (old != NULL)
+        torci_limbo_add(shard->limbo, old, catalogue_bytes(old->room), TORCI_RETIRED_INDEX);
+    return true;
+}
+
+/* Put `keyspace` into the catalogue; TORC_EXISTS: `*existing` has the name. */
 static enum torc_status
 enter_name(struct torci_shard *shard, struct torc_keyspace *keyspace, struct torc_keyspace **existing)
 {
@@ -203,46 +255,201 @@ enter_name(struct torci_shard *shard, struct torc_keyspace *keyspace, struct tor
     struct torc_slice name = torc_slice(keyspace->name, keyspace->name_size);
     struct torci_epoch_guard guard = torci_epoch_enter();
     struct torci_catalogue *fresh = NULL;
+    struct torci_catalogue *old;
     enum torc_status status = TORC_OK;
 
-    for (;;) {
-        struct torci_catalogue *old = torci_load(&store->catalogue, memory_order_acquire); /* A1 */
-        size_t count = old == NULL ? 0 : old->count;
-
+    do {
+        old = torci_load(&store->catalogue, memory_order_acquire); /* A1 */
         *existing = find_name(old, name);
-        if (*existing != NULL) {
+        if (*existing != NULL)
             status = TORC_EXISTS;
-            break;
-        }
-        fresh = torci_alloc(&store->heap, catalogue_bytes(count + 1));
-        if (fresh == NULL || torci_limbo_reserve(shard->limbo, 1) != TORC_OK) {
+        else if (torci_limbo_reserve(shard->limbo, 1) != TORC_OK || !make_catalogue(store, old, keyspace, &fresh))
             status = torci_fail(TORC_NO_MEMORY, "no memory for the list of keyspaces");
+        if (status != TORC_OK)
             break;
-        }
-        fresh->count = count + 1;
-        if (count > 0)
-            memcpy(fresh->keyspaces, old->keyspaces, count * sizeof old->keyspaces[0]);
-        fresh->keyspaces[count] = keyspace;
-        torci_store(&keyspace->dropped, 0, memory_order_release); /* store.h R2; nobody can find it before R1. */
-        torci_race_window();
-        /* R1. Failure: another keyspace was made or dropped; relaxed, because it is loaded again. */
-        if (torci_cas(&store->catalogue, &old, fresh, memory_order_seq_cst, memory_order_relaxed)) {
-            if (old != NULL)
-                torci_limbo_add(shard->limbo, old, catalogue_bytes(count), TORCI_RETIRED_INDEX);
-            fresh = NULL;
-            break;
-        }
-        torci_free(&store->heap, fresh, catalogue_bytes(count + 1));
-        fresh = NULL;
-    }
-    if (status != TORC_OK) {
-        torci_store(&keyspace->dropped, (uint64_t)FREE, memory_order_release); /* store.h R2 */
-        if (fresh != NULL)
-            torci_free(&store->heap, fresh, catalogue_bytes(fresh->count));
-    }
+        /* store.h R2; nobody can find it before R1. */
+        torci_store(&keyspace->dropped, (uint64_t)0, memory_order_seq_cst);
+    } while (!swap_catalogue(shard, old, fresh));
+    if (status != TORC_OK)
+        torci_store(&keyspace->dropped, (uint64_t)FREE, memory_order_seq_cst); /* store.h R2 */
     torci_epoch_exit(guard);
     return status;
 }
+
+static bool
+is_listed(const struct torci_catalogue *catalogue, const struct torc_keyspace *keyspace)
+{
+    for (size_t i = 0; catalogue != NULL && i < catalogue->count; i++) {
+        if (catalogue->keyspaces[i] == keyspace)
+            return true;
+    }
+    return false;
+}
+
+/* Take a dropped keyspace out of the catalogue, if nobody did. False: no memory. */
+static bool
+leave_name(struct torci_shard *shard, const struct torc_keyspace *keyspace)
+{
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    bool done = false;
+
+    while (!done) {
+        struct torci_catalogue *old = torci_load(&shard->store->catalogue, memory_order_acquire); /* A1 */
+        struct torci_catalogue *fresh;
+
+        done = !is_listed(old, keyspace);
+        if (done)
+            break;
+        if (torci_limbo_reserve(shard->limbo, 1) != TORC_OK || !make_catalogue(shard->store, old, NULL, &fresh))
+            break;
+        done = swap_catalogue(shard, old, fresh);
+    }
+    torci_epoch_exit(guard);
+    return done;
+}
+
+/* ---- Dropping and emptying ---- */
+
+static struct torc_keyspace *
+keyspace_of_retired(struct torci_retired *retired)
+{
+    return (struct torc_keyspace *)((unsigned char *)retired - offsetof(struct torc_keyspace, retired));
+}
+
+static void
+push_dropped(struct torc_mvcc *store, struct torc_keyspace *first, struct torc_keyspace *last)
+{
+    push_list(&store->keyspaces_dropped, first, last); /* R3 */
+}
+
+/* The first grace period after the drop is over: nobody is inside of it any more. */
+static void
+begin_emptying(struct torci_retired *retired)
+{
+    struct torc_keyspace *keyspace = keyspace_of_retired(retired);
+
+    push_dropped(keyspace->store, keyspace, keyspace);
+}
+
+/* The grace period after it was emptied is over: nobody who saw it dropped still relies on that. */
+static void
+become_free(struct torci_retired *retired)
+{
+    struct torc_keyspace *keyspace = keyspace_of_retired(retired);
+    struct torc_mvcc *store = keyspace->store;
+
+    for (unsigned i = 0; i < TORCI_KEY_STRIPES; i++)
+        torci_store(&keyspace->keys[i].count, 0, memory_order_relaxed); /* Relaxed: a figure. */
+    torci_store(&keyspace->dropped, (uint64_t)FREE, memory_order_seq_cst); /* store.h R2 */
+    give_free(store, keyspace, keyspace);
+    torci_fetch_sub(&store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
+}
+
+static void
+await_grace(struct torc_keyspace *keyspace, void (*then)(struct torci_retired *retired))
+{
+    torci_reclaimer_retire(keyspace->store->reclaimer, &keyspace->retired, sizeof *keyspace, then);
+}
+
+static void
+take_down(void *context, struct torci_record *record)
+{
+    torci_reclaim_take_down(context, record);
+}
+
+/* What a dropped keyspace that is ours needs next. */
+enum remains {
+    GONE,       /* It waits for a grace period, and is not ours any more. */
+    HELD,       /* Open snapshots hold it back, or there is no memory. */
+    LEFT,       /* The budget is used up. */
+};
+
+static enum remains
+work_on(struct torci_shard *shard, struct torc_keyspace *keyspace, size_t *budget)
+{
+    if (keyspace->listed) {
+        if (!leave_name(shard, keyspace))
+            return HELD;
+        keyspace->listed = false;
+        await_grace(keyspace, begin_emptying);
+        return GONE;
+    }
+    if (shard->view.watermark < keyspace->gone)
+        return HELD;
+    if (!torci_index_dismantle(keyspace->index, budget, take_down, shard))
+        return LEFT;
+    keyspace->index = NULL;
+    await_grace(keyspace, become_free);
+    return GONE;
+}
+
+bool
+torci_keyspaces_step(struct torci_shard *shard, size_t budget)
+{
+    struct torc_mvcc *store = shard->store;
+    struct torc_keyspace *keyspace = NULL;
+    struct torc_keyspace *kept = NULL;
+    struct torc_keyspace *last = NULL;
+    int64_t held = 0;
+    bool left = false;
+
+    /* Relaxed: the exchange decides. */
+    if (torci_load(&store->keyspaces_dropped, memory_order_relaxed) != NULL)
+        keyspace = torci_exchange(&store->keyspaces_dropped, NULL, memory_order_acquire); /* A3 */
+    while (keyspace != NULL) {
+        struct torc_keyspace *next = keyspace->next;
+        enum remains remains = budget > 0 ? work_on(shard, keyspace, &budget) : LEFT;
+
+        if (remains != GONE) {
+            keyspace->next = kept;
+            kept = keyspace;
+            if (last == NULL)
+                last = keyspace;
+        }
+        left |= remains == LEFT;
+        held += remains == HELD ? 1 : 0;
+        keyspace = next;
+    }
+    if (kept != NULL)
+        push_dropped(store, kept, last);
+    /* Relaxed: a figure. Others than those held back wait for a grace period. */
+    return left || torci_load(&store->keyspaces_leaving, memory_order_relaxed) > held;
+}
+
+enum torc_status
+torc_keyspace_drop(struct torc_keyspace *keyspace)
+{
+    struct torci_shard *shard;
+    enum torc_status status;
+    uint64_t in_use = 0;
+
+    if (keyspace == NULL)
+        return torci_fail(TORC_INVALID, "the keyspace is NULL");
+    if (keyspace == keyspace->store->main)
+        return torci_fail(TORC_INVALID, "the default keyspace cannot be dropped");
+    status = torci_shard_obtain(keyspace->store, &shard);
+    if (status != TORC_OK)
+        return status;
+    torci_fetch_add(&shard->store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
+    torci_race_window();
+    /* store.h R2. The linearization point. Failure: somebody else dropped it. */
+    if (!torci_cas(&keyspace->dropped, &in_use, torci_clock_write_stamp(&shard->store->clock), memory_order_seq_cst,
+                   memory_order_relaxed)) {
+        torci_fetch_sub(&shard->store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
+        return torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
+    }
+    torci_race_window();
+    torci_notify_drop(shard, keyspace);
+    keyspace->gone = torci_clock_write_stamp(&shard->store->clock); /* I3 */
+    keyspace->listed = !leave_name(shard, keyspace);
+    if (keyspace->listed)
+        push_dropped(shard->store, keyspace, keyspace);
+    else
+        await_grace(keyspace, begin_emptying);
+    return TORC_OK;
+}
+
+/* ---- Making and finding by name ---- */
 
 enum torc_status
 torc_keyspace_create(struct torc_mvcc *store, struct torc_slice name, struct torc_keyspace **keyspace)
@@ -257,7 +464,7 @@ torc_keyspace_create(struct torc_mvcc *store, struct torc_slice name, struct tor
     *keyspace = NULL;
     if (store == NULL)
         return torci_fail(TORC_INVALID, "the store is NULL");
-    status = check_name(name);
+    status = torci_check_name(name);
     if (status == TORC_OK)
         status = torci_shard_obtain(store, &shard);
     if (status != TORC_OK)
@@ -289,7 +496,7 @@ torc_keyspace_find(struct torc_mvcc *store, struct torc_slice name, struct torc_
     *keyspace = NULL;
     if (store == NULL)
         return torci_fail(TORC_INVALID, "the store is NULL");
-    status = check_name(name);
+    status = torci_check_name(name);
     if (status != TORC_OK)
         return status;
     guard = torci_epoch_enter();
@@ -336,9 +543,16 @@ torc_mvcc_keyspaces(struct torc_mvcc *store, struct torc_keyspace **keyspaces, s
         return torci_fail(TORC_INVALID, "the store or the place for the list is NULL");
     guard = torci_epoch_enter();
     catalogue = torci_load(&store->catalogue, memory_order_acquire); /* A1 */
-    *count = 1 + (catalogue == NULL ? 0 : catalogue->count);
-    for (size_t i = 0; i < capacity && i < *count; i++)
-        keyspaces[i] = i == 0 ? store->main : catalogue->keyspaces[i - 1];
+    if (capacity > 0)
+        keyspaces[0] = store->main;
+    *count = 1;
+    for (size_t i = 0; catalogue != NULL && i < catalogue->count; i++) {
+        if (!torci_keyspace_usable(catalogue->keyspaces[i]))
+            continue;
+        if (*count < capacity)
+            keyspaces[*count] = catalogue->keyspaces[i];
+        ++*count;
+    }
     torci_epoch_exit(guard);
     return TORC_OK;
 }

@@ -12,7 +12,7 @@ struct torci_version *
 torci_version_reserve(struct torci_shard *shard, size_t size, uint64_t expires, uint32_t flags)
 {
     size_t prefix = expires != UINT64_MAX ? sizeof expires : 0;
-    struct torci_version *version = torci_alloc(&shard->store->heap, torci_version_bytes((uint32_t)(prefix + size)));
+    struct torci_version *version = torci_object_alloc(&shard->slab, torci_version_bytes((uint32_t)(prefix + size)));
 
     torc_assert(size <= TORC_VALUE_SIZE_MAX);
     if (version == NULL)
@@ -52,8 +52,17 @@ torci_version_copy(struct torci_shard *shard, const struct torci_version *versio
 void
 torci_version_destroy(struct torci_shard *shard, struct torci_version *version)
 {
-    torci_free(&shard->store->heap, version, torci_version_bytes(version->size));
+    torci_object_free(&shard->store->objects, version, torci_version_bytes(version->size));
     torci_count_shared(&shard->counters.versions_freed, 1);
+}
+
+void
+torci_version_drop(struct torc_mvcc *store, struct torci_shard *shard, struct torci_version *version)
+{
+    if (shard != NULL)
+        torci_version_destroy(shard, version);
+    else
+        torci_object_free(&store->objects, version, torci_version_bytes(version->size));
 }
 
 /* ---- Merging ---- */
@@ -62,45 +71,77 @@ struct torc_merge_output {
     struct torci_shard *shard;
     uint64_t expires;
     struct torci_version *version;      /* NULL: nothing asked for yet, or refused. */
+    bool told;                          /* torc_detail() tells why it was refused. */
 };
+
+static enum torc_status
+refuse(struct torc_merge_output *output, enum torc_status status, const char *why)
+{
+    output->told = true;
+    return torci_fail(status, "%s", why);
+}
 
 void *
 torc_merge_output(struct torc_merge_output *output, size_t size)
 {
-    struct torci_version *version = output->version;
+    struct torci_version *version;
 
+    if (output == NULL)
+        return NULL;
+    version = output->version;
     if (version != NULL && torci_version_value(version).size == size)
         return version->bytes + (version->size - size);
     if (version != NULL)
         torci_version_destroy(output->shard, version);
     output->version = NULL;
     if (size > TORC_VALUE_SIZE_MAX) {
-        (void)torci_fail(TORC_TOO_LARGE, "a merged value of %zu bytes exceeds %u", size, TORC_VALUE_SIZE_MAX);
+        (void)refuse(output, TORC_TOO_LARGE, "a merged value is past its greatest size");
         return NULL;
     }
     version = torci_version_reserve(output->shard, size, output->expires, 0);
     if (version == NULL) {
-        (void)torci_fail(TORC_NO_MEMORY, "no memory for a merged value");
+        (void)refuse(output, TORC_NO_MEMORY, "no memory for a merged value");
         return NULL;
     }
     output->version = version;
     return version->bytes + (version->size - size);
 }
 
-/* One step: `*version` takes the place of `current`. */
+/* What an operator returned may be anything; what a call of ours returns is one of these. */
+static bool
+is_status(enum torc_status status)
+{
+    switch (status) {
+    case TORC_OK:
+#define IS_STATUS(name, value, message) case TORC_##name:
+    TORC_STATUS_OUTCOMES(IS_STATUS)
+    TORC_STATUS_FAULTS(IS_STATUS)
+#undef IS_STATUS
+        return true;
+    }
+    return false;
+}
+
+/* One step; output->version is the result, private. */
 static enum torc_status
 merge_one(struct torc_merge_output *output, const struct torci_merge *merge, const struct torc_slice *current)
 {
     const struct torc_merge_operator *operation = merge->operation;
+    const char *name = operation->name != NULL ? operation->name : "without a name";
     enum torc_status status;
 
     output->version = NULL;
+    output->told = false;
     status = operation->merge(operation->context, current, merge->operand, output);
-    if (status == TORC_OK && output->version == NULL)
-        return torci_fail(TORC_INVALID, "the merge operator %s gave no result", operation->name);
-    if (status != TORC_OK && output->version != NULL)
+    if (status == TORC_OK && output->version != NULL)
+        return TORC_OK;
+    if (output->version != NULL)
         torci_version_destroy(output->shard, output->version);
-    return status;
+    if (status == TORC_OK)
+        return torci_fail(TORC_INVALID, "the merge operator %s gave no result", name);
+    if (!is_status(status))
+        return torci_fail(TORC_INVALID, "the merge operator %s returned %d, which is no status", name, (int)status);
+    return output->told ? status : torci_fail(status, "the merge operator %s refused", name);
 }
 
 enum torc_status
@@ -109,7 +150,7 @@ torci_merge_apply(struct torci_shard *shard, const struct torci_merge *merges, c
 {
     bool shown = torci_version_shows(base, moment);
     struct torc_slice current = shown ? torci_version_value(base) : torc_slice(NULL, 0);
-    struct torc_merge_output output = {shard, shown ? torci_version_expires(base) : UINT64_MAX, NULL};
+    struct torc_merge_output output = {shard, shown ? torci_version_expires(base) : UINT64_MAX, NULL, false};
 
     torc_assert(merges != NULL);
     *version = NULL;
@@ -142,7 +183,7 @@ merge_integers(const struct torc_slice *current, struct torc_slice operand, stru
     void *place;
 
     if (operand.size != sizeof left || (current != NULL && current->size != sizeof left))
-        return torci_fail(TORC_INVALID, "a value or an operand is no integer of 8 bytes");
+        return refuse(output, TORC_INVALID, "a value or an operand is no integer of 8 bytes");
     right = torci_fixed64_get(operand.data);
     left = current != NULL ? torci_fixed64_get(current->data) : choice == SUM ? 0 : right;
     less = (int64_t)left < (int64_t)right;

@@ -22,6 +22,9 @@ struct torci_version *torci_version_create(struct torci_shard *shard, struct tor
 struct torci_version *torci_version_copy(struct torci_shard *shard, const struct torci_version *version);
 void torci_version_destroy(struct torci_shard *shard, struct torci_version *version);
 
+/* The same for who may have no shard (NULL). */
+void torci_version_drop(struct torc_mvcc *store, struct torci_shard *shard, struct torci_version *version);
+
 /* Apply `merges` one after another to the value of `base` (NULL, or not shown at the moment: no value): `*version` is
  * the result, private; it expires as `base` does. Anything else than TORC_OK: of an operation, or TORC_NO_MEMORY,
  * TORC_TOO_LARGE; `*version` is NULL then. */

@@ -6,12 +6,16 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "mvcc/expiry.h"
 #include "mvcc/install.h"
 #include "mvcc/keyspace.h"
+#include "mvcc/named.h"
 #include "mvcc/reclaim.h"
 #include "mvcc/snapshot.h"
 #include "mvcc/store.h"
 #include "mvcc/txn.h"
+#include "mvcc/upkeep.h"
+#include "mvcc/watch.h"
 
 #include <unistd.h>
 
@@ -20,7 +24,6 @@ enum {
     RETIRED_LIMIT_DEFAULT = 256 * 1024 * 1024,
     EXPECTED_KEYS_DEFAULT = 1024,
     COLLECT_ROUNDS_MAX = 8,                     /* Garbage of garbage: versions, then their record, then index nodes. */
-    POLL_BUDGET = 256,                          /* Queue entries that a call of torc_mvcc_poll() works on. */
 };
 
 #define EXPECTED_KEYS_MAX (UINT64_C(1) << 40)
@@ -75,7 +78,7 @@ take_record(void *context, struct torci_record *record)
     while (version != NULL) {
         struct torci_version *older = torci_load(&version->older, memory_order_relaxed);
 
-        torci_free(&store->heap, version, torci_version_bytes(version->size));
+        torci_object_free(&store->objects, version, torci_version_bytes(version->size));
         version = older;
     }
     torci_record_destroy(store, record);
@@ -107,6 +110,10 @@ torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store
     torci_clock_init(&fresh->clock, TORCI_CLOCK_START);
     fresh->options = *options;
     fresh->options.allocator = NULL; /* The heap has a copy. */
+    torci_reclaimer_init(&fresh->own_reclaimer);
+    fresh->reclaimer = options->caller_driven ? &fresh->own_reclaimer : NULL;
+    torci_slab_pool_init(&fresh->objects, &fresh->heap, fresh->reclaimer);
+    torci_history_init(fresh, torci_now_coarse_ns());
     fresh->hash_seed = options->hash_seed != 0 ? options->hash_seed : draw_seed(fresh);
     if (torci_keyspaces_init(fresh) != TORC_OK) {
         torci_keyspaces_fini(fresh, take_record);
@@ -145,11 +152,21 @@ torc_mvcc_close(struct torc_mvcc *store)
         return TORC_OK;
     txn = torci_load(&store->transactions, memory_order_seq_cst); /* snapshot.h A2 */
     for (struct torc_txn *open = txn; open != NULL; open = open->slot.next_all) {
-        if (torci_load(&open->slot.announced, memory_order_seq_cst) != 0) /* snapshot.h A1 */
+        /* Relaxed: nobody begins any more. */
+        bool named = (torci_load(&open->slot.traits, memory_order_relaxed) & TORCI_SLOT_NAMED) != 0;
+
+        if (!named && torci_load(&open->slot.announced, memory_order_seq_cst) != 0) /* snapshot.h A1 */
             return torci_fail(TORC_BUSY, "transactions are still open");
     }
-    torci_epoch_barrier();
+    if (torci_load(&store->watches_open, memory_order_seq_cst) != 0)
+        return torci_fail(TORC_BUSY, "watches are still open");
+    torci_reclaimer_barrier(store->reclaimer);
+    torci_slab_pool_ending(&store->objects);
+    torci_reclaimer_barrier(store->reclaimer); /* Of what was retired by what the first one freed. */
+    torci_named_fini(store, torci_txn_end_holder);
     destroy_shards(store);
+    torci_expiry_fini(store);
+    torci_watches_fini(store);
     torci_keyspaces_fini(store, take_record);
     while (txn != NULL) {
         struct torc_txn *next = txn->slot.next_all;
@@ -157,6 +174,7 @@ torc_mvcc_close(struct torc_mvcc *store)
         torci_txn_destroy(txn);
         txn = next;
     }
+    torci_slab_pool_fini(&store->objects);
     torc_assert(torci_heap_bytes(&store->heap) == 0);
     torci_heap_init(&heap, &store->heap.allocator, 0);
     torci_free_line(&heap, store, sizeof *store);
@@ -170,6 +188,8 @@ torc_mvcc_poll(struct torc_mvcc *store, bool *more)
 {
     struct torci_shard *shard;
     enum torc_status status;
+    uint64_t waiting;
+    bool again;
 
     if (more != NULL)
         *more = false;
@@ -178,12 +198,12 @@ torc_mvcc_poll(struct torc_mvcc *store, bool *more)
     status = torci_shard_obtain(store, &shard);
     if (status != TORC_OK)
         return status;
+    again = torci_upkeep_poll(shard);
     torci_limbo_flush(shard->limbo);
-    shard->commits_until_view = 0;
-    torci_reclaim_step(shard, POLL_BUDGET);
+    waiting = torci_reclaimer_poll(store->reclaimer);
     torci_reclaim_relieve(store);
     if (more != NULL)
-        *more = shard->queue_count > 0 || torci_limbo_bytes(shard->limbo) > 0;
+        *more = again || waiting > 0 || torci_limbo_bytes(shard->limbo) > 0;
     return TORC_OK;
 }
 
@@ -201,9 +221,25 @@ sweep_orphans(struct torc_mvcc *store)
             continue;
         torci_limbo_drain(shard->limbo);
         achieved |= torci_reclaim_sweep(shard);
+        torci_slab_fini(&shard->slab);
         torci_thread_release_adopted(index);
     }
     return achieved;
+}
+
+/* A walk of torc_mvcc_collect(). */
+struct visit {
+    struct torci_shard *shard;
+    bool achieved;
+};
+
+static void
+visit_record(void *context, struct torci_epoch_guard guard, struct torci_record *record)
+{
+    struct visit *visit = context;
+
+    visit->achieved |= torci_expiry_visit(visit->shard, guard, record);
+    torci_reclaim_visit(visit->shard, guard, record);
 }
 
 enum torc_status
@@ -219,16 +255,24 @@ torc_mvcc_collect(struct torc_mvcc *store)
     if (shard == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store");
     for (unsigned round = 0; achieved && round < COLLECT_ROUNDS_MAX; round++) {
-        achieved = torci_reclaim_sweep(shard);
-        status = torci_walk_all(store, torci_reclaim_visit, shard);
+        struct visit visit = {shard, false};
+
+        visit.achieved |= torci_upkeep_all(shard);
+        visit.achieved |= torci_reclaim_sweep(shard);
+        status = torci_walk_all(store, visit_record, &visit);
+        torci_watch_wake(shard);
         if (status != TORC_OK)
             return status;
+        achieved = visit.achieved;
         achieved |= sweep_orphans(store);
         torci_limbo_flush(shard->limbo);
-        torci_epoch_barrier();
+        torci_reclaimer_barrier(store->reclaimer);
         achieved |= torci_limbo_drain(shard->limbo) > 0;
         achieved |= torci_reclaim_relieve(store) > 0;
     }
+    torci_slab_fini(&shard->slab);
+    if (torci_slab_trim(&store->objects) > 0)
+        torci_reclaimer_barrier(store->reclaimer);
     return TORC_OK;
 }
 

@@ -578,6 +578,50 @@ Test(mvcc_full, says_busy_and_recovers_after_deletes)
     empty(&full);
 }
 
+/* Put values of `size` from key `first` on until the store is full. Returns the key that was refused. */
+static unsigned
+fill_with(struct full *full, unsigned first, size_t size)
+{
+    static char bytes[BULK];
+    enum torc_status status = TORC_OK;
+    char name[16];
+
+    while (status == TORC_OK && first < LIMIT / size)
+        status = torc_mvcc_put(full->store, bulk_key(name, first++), torc_slice(bytes, size), NULL);
+    cr_assert_eq(status, TORC_BUSY, "%u values of %zu bytes: %s", first, size, torc_status_name(status));
+    return first - 1;
+}
+
+/* Small values share pages: room in these counts, for the same sizes and, once the pages are empty, for all. */
+Test(mvcc_full, has_room_for_small_values_again_after_deletes)
+{
+    enum { SMALL = 30, LARGER = 170 };
+    struct full full = {.keys = 0};
+    struct torc_mvcc_options options;
+    unsigned keys, again;
+    char name[16];
+
+    torct_ledger_init(&full.ledger);
+    full.allocator = torct_ledger_allocator(&full.ledger);
+    torc_mvcc_options_init(&options);
+    options.allocator = &full.allocator;
+    options.memory_limit_bytes = LIMIT;
+    cr_assert_eq(torc_mvcc_open(&options, &full.store), TORC_OK);
+    keys = fill_with(&full, 0, SMALL);
+    for (unsigned i = 0; i < keys; i += 2)
+        cr_assert_eq(torc_mvcc_delete(full.store, bulk_key(name, i)), TORC_OK);
+    cr_assert_eq(torc_mvcc_collect(full.store), TORC_OK);
+    again = fill_with(&full, keys, SMALL) - keys;
+    cr_expect_geq(again, keys / 4, "%u of %u", again, keys);
+
+    for (unsigned i = 0; i < keys + again; i++)
+        cr_assert(torc_mvcc_delete(full.store, bulk_key(name, i)) != TORC_BUSY);
+    cr_assert_eq(torc_mvcc_collect(full.store), TORC_OK);
+    again = fill_with(&full, 0, LARGER);
+    cr_expect_geq(again, keys / 4, "%u of %u", again, keys);
+    empty(&full);
+}
+
 Test(mvcc_full, refuses_writes_of_a_transaction_and_keeps_it)
 {
     static char bulk[BULK];

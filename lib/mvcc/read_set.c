@@ -36,7 +36,8 @@ enum torc_status
 torci_read_set_note(struct torci_read_set *set, struct torc_keyspace *keyspace, struct torci_record *record,
                     struct torci_version *version, struct torc_slice key, uint64_t order)
 {
-    struct torci_read *read = has_arena(set, &keyspace->store->heap) ? torci_arena_alloc(set->arena, sizeof *read) : NULL;
+    struct torci_heap *heap = &keyspace->store->heap;
+    struct torci_read *read = has_arena(set, heap) ? torci_arena_alloc(set->arena, sizeof *read) : NULL;
 
     torc_assert((record == NULL) == (version == NULL));
     if (read == NULL)
@@ -60,7 +61,8 @@ enum torc_status
 torci_read_set_range(struct torci_read_set *set, struct torc_keyspace *keyspace, struct torc_slice from,
                      struct torc_slice to, bool descending, struct torci_range **range)
 {
-    struct torci_range *fresh = has_arena(set, &keyspace->store->heap) ? torci_arena_alloc(set->arena, sizeof *fresh) : NULL;
+    struct torci_heap *heap = &keyspace->store->heap;
+    struct torci_range *fresh = has_arena(set, heap) ? torci_arena_alloc(set->arena, sizeof *fresh) : NULL;
 
     *range = NULL;
     if (fresh == NULL)
@@ -154,7 +156,7 @@ seen_at_stamp(struct validation *validation, struct torci_record *record, struct
         verdict = torci_version_verdict(version, clock);
         if (verdict.fate == TORCI_FATE_COMMITTED) {
             *seen = version;
-            return verdict.stamp <= validation->stamp; /* I4 */
+            return torci_version_written(version, verdict.stamp) <= validation->stamp; /* I4 */
         }
         if (verdict.fate == TORCI_FATE_VALIDATING && verdict.stamp <= validation->stamp) {
             if (!settle(validation, verdict.owner, verdict.stamp))
@@ -166,6 +168,15 @@ seen_at_stamp(struct validation *validation, struct torci_record *record, struct
     return true;
 }
 
+/* When what a committed version tells was written. */
+static uint64_t
+written(const struct validation *validation, struct torci_version *version)
+{
+    uint64_t stamp = torci_version_verdict(version, &validation->descriptor->store->clock).stamp;
+
+    return torci_version_written(version, stamp);
+}
+
 /* Nothing, or a tombstone that our snapshot saw already. A younger one may hide a put of an older stamp that our place
  * in the order would have to show: its deleter may share our stamp and stand after us. */
 static bool
@@ -173,8 +184,16 @@ still_absent(const struct validation *validation, struct torci_version *seen)
 {
     if (torci_version_live(seen))
         return false;
-    return seen == NULL || torci_version_verdict(seen, &validation->descriptor->store->clock).stamp
-                               <= validation->descriptor->snapshot;
+    return seen == NULL || written(validation, seen) <= validation->descriptor->snapshot;
+}
+
+/* The version that was read, or what is left of it after its time. */
+static bool
+still_there(const struct validation *validation, struct torci_version *seen, struct torci_version *version)
+{
+    if (seen == NULL || seen == version)
+        return seen != NULL;
+    return (seen->flags & TORCI_VERSION_EXPIRED) != 0 && written(validation, seen) == written(validation, version);
 }
 
 static bool
@@ -191,7 +210,7 @@ read_valid(struct validation *validation, struct torci_epoch_guard guard, const 
     validation->spoiled = record != NULL ? torci_record_key(record) : read->key;
     if (record != NULL && !seen_at_stamp(validation, record, &seen))
         return false;
-    return read->record != NULL ? seen == read->version : still_absent(validation, seen);
+    return read->record != NULL ? still_there(validation, seen, read->version) : still_absent(validation, seen);
 }
 
 /* Whether `key` lies past the part of the range that has been seen. */
@@ -222,6 +241,7 @@ static bool
 batch_valid(struct validation *validation, const struct torci_range *range, const struct torci_batch *batch,
             const struct torci_range_item **item, bool *more)
 {
+    torci_batch_prefetch_versions(batch);
     for (unsigned i = 0; i < batch->count; i++) {
         struct torci_record *record = batch->records[i];
         struct torci_version *seen;
@@ -233,17 +253,17 @@ batch_valid(struct validation *validation, const struct torci_range *range, cons
         }
         if (!seen_at_stamp(validation, record, &seen))
             return false;
-        if (!torci_version_live(seen)) {
-            if (!still_absent(validation, seen))
-                return false;
+        if (*item != NULL && (*item)->record == record && still_there(validation, seen, (*item)->version)) {
+            *item = (*item)->next;
             continue;
         }
-        if (*item == NULL || (*item)->version != seen) {
+        if (torci_version_live(seen)) {
             if (*item != NULL && !range_before(range, record, (*item)->record))
                 validation->spoiled = torci_record_key((*item)->record); /* It should have come first. */
             return false;
         }
-        *item = (*item)->next;
+        if (!still_absent(validation, seen))
+            return false;
     }
     *more = batch->count > 0 && !batch->end;
     return true;
@@ -252,7 +272,7 @@ batch_valid(struct validation *validation, const struct torci_range *range, cons
 static bool
 range_valid(struct validation *validation, struct torci_epoch_guard guard, const struct torci_range *range)
 {
-    struct torci_index *index = range->keyspace->index;
+    struct torci_index *index;
     const struct torci_range_item *item = range->items;
     struct torc_slice start = range->descending ? range->to : range->from;
     struct torci_batch batch;
@@ -263,6 +283,7 @@ range_valid(struct validation *validation, struct torci_epoch_guard guard, const
     validation->spoiled = range->from;
     if (!torci_keyspace_usable(range->keyspace))
         return false;
+    index = range->keyspace->index;
     torci_index_seek(index, guard, start, !range->descending, range->descending, &batch);
     for (;;) {
         if (!batch_valid(validation, range, &batch, &item, &more))

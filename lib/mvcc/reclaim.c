@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/status.h"
 #include "mvcc/snapshot.h"
+#include "mvcc/watch.h"
 
 enum {
     CHAIN_LONG = 8,     /* Versions left after pruning that make a fresh look at the snapshots worth its price, */
@@ -24,33 +25,44 @@ record_bytes(const struct torci_record *record)
     return sizeof *record + record->key_size;
 }
 
+/* Free a version and all below it, which nobody else can reach. By any thread. */
+static void
+free_chain(struct torci_shard *shard, struct torci_version *version)
+{
+    while (version != NULL) {
+        /* Relaxed: unreachable for everybody else since a grace period ended. */
+        struct torci_version *older = torci_load(&version->older, memory_order_relaxed);
+
+        torci_object_free(&shard->store->objects, version, torci_version_bytes(version->size));
+        torci_count_shared(&shard->counters.versions_freed, 1);
+        version = older;
+    }
+}
+
 /* The limbo's: an object is past its grace period. By any thread. */
 static void
 free_retired(void *context, void *object, size_t size, unsigned kind)
 {
     struct torci_shard *shard = context;
-    struct torci_heap *heap = &shard->store->heap;
 
     if (kind == TORCI_RETIRED_CHAIN) {
-        struct torci_version *version = object;
-
-        while (version != NULL) {
-            /* Relaxed: unreachable for everybody else since the grace period ended. */
-            struct torci_version *older = torci_load(&version->older, memory_order_relaxed);
-
-            torci_free(heap, version, torci_version_bytes(version->size));
-            torci_count_shared(&shard->counters.versions_freed, 1);
-            version = older;
-        }
+        free_chain(shard, object);
         return;
     }
     if (kind == TORCI_RETIRED_ARENA) {
         torci_arena_destroy(object);
         return;
     }
+    if (kind == TORCI_RETIRED_WATCH) {
+        torci_watch_free(object);
+        return;
+    }
     if (kind == TORCI_RETIRED_VERSION)
         torci_count_shared(&shard->counters.versions_freed, 1);
-    torci_free(heap, object, size);
+    if (kind == TORCI_RETIRED_VERSION || kind == TORCI_RETIRED_RECORD)
+        torci_object_free(&shard->store->objects, object, size);
+    else
+        torci_free(&shard->store->heap, object, size);
 }
 
 static struct torci_shard *
@@ -61,7 +73,8 @@ create_shard(struct torc_mvcc *store)
     if (shard == NULL)
         return NULL;
     shard->store = store;
-    shard->limbo = torci_limbo_create(&store->heap, NULL, free_retired, shard);
+    torci_slab_init(&shard->slab, &store->objects);
+    shard->limbo = torci_limbo_create(&store->heap, store->reclaimer, free_retired, shard);
     if (shard->limbo == NULL) {
         torci_free_line(&store->heap, shard, sizeof *shard);
         return NULL;
@@ -134,15 +147,18 @@ torci_shard_destroy(struct torci_shard *shard)
 
         for (unsigned i = shard->queue_head->first; i < shard->queue_head->end; i++) {
             struct torci_record *record = shard->queue_head->entries[i].record;
+            /* Relaxed: exclusive. */
+            uint32_t before = torci_fetch_and(&record->flags, ~(uint32_t)TORCI_RECORD_QUEUED, memory_order_relaxed);
 
-            /* Relaxed: exclusive. Out of the index already, so nobody else will free it (I4). */
-            if (torci_load(&record->flags, memory_order_relaxed) & TORCI_RECORD_REMOVED)
-                torci_free(heap, record, record_bytes(record));
+            /* Out of the index already, so nobody else will free it (I4). */
+            if ((before & TORCI_RECORD_REMOVED) && (before & TORCI_RECORD_HELD) == TORCI_RECORD_QUEUED)
+                torci_object_free(&shard->store->objects, record, record_bytes(record));
         }
         torci_free(heap, shard->queue_head, sizeof *shard->queue_head);
         shard->queue_head = next;
     }
     torci_limbo_destroy(shard->limbo);
+    torci_slab_fini(&shard->slab);
     torci_free_line(heap, shard, sizeof *shard);
 }
 
@@ -177,7 +193,7 @@ queue_push(struct torci_shard *shard, struct torci_record *record, uint64_t stam
 
 /* The oldest entry, or NULL. */
 static struct torci_garbage *
-queue_front(struct torci_shard *shard)
+queue_front(const struct torci_shard *shard)
 {
     struct torci_garbage_block *head = shard->queue_head;
 
@@ -208,30 +224,47 @@ retire_record(struct torci_shard *shard, struct torci_record *record)
     torci_limbo_add(shard->limbo, record, record_bytes(record), TORCI_RETIRED_RECORD);
 }
 
-/* Drop `record`'s QUEUED bit; retire it if it has left the index meanwhile. Returns the flags before. */
-static uint32_t
-drop_queued(struct torci_shard *shard, struct torci_record *record)
+bool
+torci_reclaim_release(struct torci_shard *shard, struct torci_record *record, uint32_t hold)
 {
-    uint32_t before = torci_fetch_and(&record->flags, ~(uint32_t)TORCI_RECORD_QUEUED, memory_order_seq_cst); /* R3 A3 */
+    uint32_t before = torci_fetch_sub(&record->flags, hold, memory_order_seq_cst); /* R3 A3 */
 
-    torc_assert(before & TORCI_RECORD_QUEUED);
-    if ((before & TORCI_RECORD_REMOVED) && (before & TORCI_RECORD_HELD) == TORCI_RECORD_QUEUED)
+    torc_assert(hold == TORCI_RECORD_QUEUED || hold == TORCI_RECORD_TIMED);
+    torc_assert(hold == TORCI_RECORD_QUEUED ? (before & TORCI_RECORD_QUEUED) != 0 : before >= TORCI_RECORD_TIMED);
+    if ((before & TORCI_RECORD_REMOVED) == 0)
+        return false;
+    if ((before & TORCI_RECORD_HELD) == hold)
         retire_record(shard, record);
-    return before;
+    return true;
+}
+
+/* REMOVED was set on these flags. Whether that is the end of the record; else who holds it ends it. */
+static bool
+nobody_holds(struct torci_shard *shard, uint32_t before)
+{
+    torc_assert((before & TORCI_RECORD_REMOVED) == 0);
+    /* Its entries in the timing wheel may be due in years: this thread owes a look for such ones, twice as many. */
+    shard->expiry_debt += 2 * (before / TORCI_RECORD_TIMED);
+    return (before & TORCI_RECORD_HELD) == 0;
 }
 
 /* Note `record` in the queue unless it stands in one or has left. Needs one retire's room. */
 static void
 note(struct torci_shard *shard, struct torci_record *record, uint64_t stamp)
 {
-    uint32_t before = torci_fetch_or(&record->flags, TORCI_RECORD_QUEUED, memory_order_seq_cst); /* R3 A3 */
+    uint32_t flags = torci_load(&record->flags, memory_order_seq_cst); /* A3 */
 
-    if (before & TORCI_RECORD_QUEUED)
-        return;
-    if (before & TORCI_RECORD_REMOVED)
-        return; /* Retired by whoever took it out; the bit means nothing any more. */
+    do {
+        /* REMOVED: nobody may hold it any more. QUEUED: process() looks at the head after it has cleared it, in S. */
+        if (flags & (TORCI_RECORD_QUEUED | TORCI_RECORD_REMOVED))
+            return;
+        torci_race_window();
+        /* R3 A3. Failure: somebody else changed the flags, each of a few times. */
+    } while (!torci_cas(&record->flags, &flags, flags | TORCI_RECORD_QUEUED, memory_order_seq_cst,
+                        memory_order_seq_cst));
     if (!queue_push(shard, record, stamp))
-        drop_queued(shard, record); /* No memory for the note: the next write to this key, or a walk, finds it. */
+        /* No memory for the note: the next write to this key, or a walk, finds it. */
+        (void)torci_reclaim_release(shard, record, TORCI_RECORD_QUEUED);
 }
 
 /* ---- Pruning one chain ---- */
@@ -388,7 +421,8 @@ prune(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_re
         return LATER;
     remains = prune_locked(shard, guard, record, &left);
     torci_fetch_and(&record->flags, ~(uint32_t)TORCI_RECORD_PRUNING, memory_order_release); /* R3 */
-    if (left > CHAIN_LONG + 2 * shard->view.count && shard->commits_until_view > 1 && shard->view.walked <= SLOTS_FEW)
+    if (left > CHAIN_LONG + 2 * shard->view.count && shard->commits_until_view > 1 &&
+        shard->view.walked <= SLOTS_FEW && shard->store->options.history_ns == 0)
         shard->commits_until_view = 1;
     return remains;
 }
@@ -409,11 +443,12 @@ has_garbage(struct torci_record *record)
 static enum remains
 process(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record)
 {
-    enum remains remains = prune(shard, guard, record);
+    bool usable = torci_keyspace_usable(torci_keyspace_of(shard->store, record));
+    enum remains remains = usable ? prune(shard, guard, record) : GONE; /* I5 */
 
     if (remains == LATER && queue_push(shard, record, torci_clock_now(&shard->store->clock)))
         return remains;
-    if (drop_queued(shard, record) & TORCI_RECORD_REMOVED)
+    if (torci_reclaim_release(shard, record, TORCI_RECORD_QUEUED) || !usable)
         return remains;
     /* A commit that found QUEUED set left its garbage to us; its install is before its look at the bit, in S. */
     if (remains == CLEAN && has_garbage(record))
@@ -471,7 +506,8 @@ torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard guard, s
 {
     if (!room(shard, RETIRE_ROOM))
         return;
-    if (prune(shard, guard, record) == LATER)
+    /* With a history the chain may be long, and nothing in it is old enough: one walk when the watermark has come. */
+    if (shard->store->options.history_ns > 0 || prune(shard, guard, record) == LATER)
         note(shard, record, stamp);
 }
 
@@ -485,8 +521,7 @@ torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, 
     if (torci_index_remove(torci_keyspace_of(shard->store, record)->index, guard, shard->limbo, record, &status)) {
         uint32_t before = torci_fetch_or(&record->flags, TORCI_RECORD_REMOVED, memory_order_seq_cst); /* R3 A3 */
 
-        torc_assert((before & TORCI_RECORD_REMOVED) == 0);
-        if ((before & TORCI_RECORD_HELD) == 0)
+        if (nobody_holds(shard, before))
             retire_record(shard, record);
         return TORC_OK;
     }
@@ -494,11 +529,33 @@ torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, 
 }
 
 void
+torci_reclaim_take_down(struct torci_shard *shard, struct torci_record *record)
+{
+    /* Relaxed: nobody else looks at it. Seen by who ends a hold, through the flags (R3). */
+    struct torci_version *version = torci_load(&record->head, memory_order_relaxed);
+
+    torci_store(&record->head, torci_frozen(), memory_order_relaxed);
+    if (version != NULL && version != torci_frozen())
+        free_chain(shard, version);
+    if (nobody_holds(shard, torci_fetch_or(&record->flags, TORCI_RECORD_REMOVED, memory_order_seq_cst))) /* R3 A3 */
+        torci_object_free(&shard->store->objects, record, record_bytes(record));
+}
+
+bool
+torci_reclaim_due(const struct torci_shard *shard)
+{
+    const struct torci_garbage *front = queue_front(shard);
+
+    return front != NULL && front->stamp <= shard->view.watermark;
+}
+
+bool
 torci_reclaim_step(struct torci_shard *shard, size_t budget)
 {
+    bool looked = shard->commits_until_view <= 1;
     enum remains remains;
 
-    if (shard->commits_until_view <= 1) {
+    if (looked) {
         refresh_view(shard);
         torci_limbo_drain(shard->limbo);
     } else {
@@ -507,6 +564,7 @@ torci_reclaim_step(struct torci_shard *shard, size_t budget)
     while (budget-- > 0 && process_front(shard, &remains))
         continue;
     torci_limbo_settle(shard->limbo);
+    return looked;
 }
 
 bool
@@ -541,23 +599,34 @@ torci_reclaim_relieve(struct torc_mvcc *store)
     return freed;
 }
 
+/* Whether a version of so many bytes, and its record, may be made: below the limit, or in place of others. */
+static bool
+fits(const struct torci_shard *shard, size_t bytes)
+{
+    return !torci_heap_full(&shard->store->heap, bytes + RECORD_ALLOWANCE) ||
+           torci_object_has_room(&shard->slab, bytes);
+}
+
 enum torc_status
 torci_reclaim_admit(struct torci_shard *shard, size_t value_size)
 {
-    struct torci_heap *heap = &shard->store->heap;
-    size_t more = torci_version_bytes((uint32_t)value_size) + RECORD_ALLOWANCE;
+    size_t bytes = torci_version_bytes((uint32_t)value_size);
 
-    if (!shard->retired_over && !torci_heap_full(heap, more))
+    if (!shard->retired_over && fits(shard, bytes))
         return TORC_OK;
     /* Give back what can be given back before refusing. */
     torci_limbo_flush(shard->limbo);
     torci_reclaim_relieve(shard->store);
     shard->commits_until_view = 0;
     torci_reclaim_step(shard, ADMIT_BUDGET);
-    if (torci_heap_full(heap, more))
+    if (!fits(shard, bytes))
+        torci_slab_trim(&shard->store->objects);
+    if (!fits(shard, bytes))
         return torci_fail(TORC_BUSY, "memory_limit_bytes is reached");
     if (shard->retired_over)
-        return torci_fail(TORC_BUSY, "retired_limit_bytes is reached: memory waits for its grace period");
+        return torci_fail(TORC_BUSY, shard->store->reclaimer != NULL
+                                         ? "retired_limit_bytes is reached: call torc_mvcc_poll()"
+                                         : "retired_limit_bytes is reached: memory waits for its grace period");
     return TORC_OK;
 }
 

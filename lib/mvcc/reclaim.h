@@ -15,8 +15,10 @@
  *       later grace period.
  *   I3  A record leaves when its head is NULL, or a committed tombstone <= watermark with nothing below: the head is
  *       frozen by one CAS, then the record is taken out of the index. Who meets a frozen head helps to take it out.
- *   I4  A record's memory is retired once: by whoever is second of "taken out of the index" (REMOVED is set) and
- *       "dropped from the queue" (QUEUED is cleared), two read-modify-writes of one word.
+ *   I4  A record's memory is retired once: by whoever comes last of "taken out of the index" (REMOVED is set), "dropped
+ *       from the queue" (QUEUED is cleared) and "fired" (an entry of the timing wheel, TIMED), read-modify-writes of one
+ *       word. Nothing of this is begun once REMOVED is set, so the last one is the last for ever.
+ *   I5  Of a keyspace that was dropped, records are not pruned, nor taken out one by one: keyspace.h I3.
  * Ordering
  *   R1 store of older             -> version.h A4: NULL, or a version that was reachable before
  *   R2 CAS of head to frozen      -> version.h A1: nothing; who sees it dereferences nothing
@@ -52,12 +54,22 @@ void torci_reclaim_touch(struct torci_shard *shard, struct torci_epoch_guard gua
 TORC_MUST_CHECK enum torc_status
 torci_reclaim_frozen(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_record *record);
 
-/* Work on at most `budget` entries of the queue, and look at the snapshots anew when it is time. Outside of a
- * section. */
-void torci_reclaim_step(struct torci_shard *shard, size_t budget);
+/* End one hold on a record (TORCI_RECORD_QUEUED, or one TORCI_RECORD_TIMED); retire it if that was the last and it has
+ * left. Needs one retire's room. Inside a section. True: it has left, and must not be looked at any more. */
+bool torci_reclaim_release(struct torci_shard *shard, struct torci_record *record, uint32_t hold);
+
+/* Free a record and its versions; nobody can reach it any more but by holds, which are left to end. */
+void torci_reclaim_take_down(struct torci_shard *shard, struct torci_record *record);
+
+/* Work on at most `budget` entries of the queue, and look at the snapshots anew when it is time: true if it was. Outside
+ * of a section. */
+bool torci_reclaim_step(struct torci_shard *shard, size_t budget);
 
 /* Look at the snapshots now, and work through the whole queue once. Returns whether anything was achieved. */
 bool torci_reclaim_sweep(struct torci_shard *shard);
+
+/* Whether the queue has an entry that can be worked on now. */
+bool torci_reclaim_due(const struct torci_shard *shard);
 
 /* For torci_walk(): prune a record, noted or not. The context is a shard, of the caller. */
 void torci_reclaim_visit(void *context, struct torci_epoch_guard guard, struct torci_record *record);

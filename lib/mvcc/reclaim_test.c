@@ -303,7 +303,7 @@ Test(reclaim_record, a_tombstone_stays_while_it_refutes_an_older_writer)
     torct_delete(store.mvcc, "k");
     torct_collect(store.mvcc);
     cr_expect_eq(torct_chain_length(store.mvcc, "k"), 1u);
-    cr_expect_eq(torc_txn_put(writer, torct_text("k"), torct_text("w")), TORC_CONFLICT);
+    cr_expect_eq(torc_txn_put_if_absent(writer, torct_text("k"), torct_text("w")), TORC_CONFLICT);
     torc_txn_abort(writer);
     torct_collect(store.mvcc);
     cr_expect_null(torct_record(store.mvcc, "k"));
@@ -348,7 +348,8 @@ Test(reclaim_record, that_nobody_wrote_to_leaves)
     struct torci_epoch_guard guard = torci_epoch_enter();
     struct torc_slice key = torct_text("k");
     uint64_t order = torci_key_order(store.mvcc, key);
-    struct torci_record *record = torci_record_create(store.mvcc->main, key, order), *existing;
+    struct torci_record *record = torci_record_create(torct_shard(store.mvcc), store.mvcc->main, key, order);
+    struct torci_record *existing;
 
     cr_assert_eq(torci_limbo_reserve(shard->limbo, 2 * TORCI_INDEX_RETIRES_MAX), TORC_OK);
     cr_assert_eq(torci_index_insert(store.mvcc->main->index, guard, shard->limbo, record, &existing), TORC_OK);

@@ -25,7 +25,7 @@ struct torci_version {
 enum torci_version_flags {
     TORCI_VERSION_TOMBSTONE = 1u << 0,
     TORCI_VERSION_EXPIRES = 1u << 1,           /* `bytes` begins with the time, 8 bytes; the value follows. */
-    TORCI_VERSION_EXPIRED = 1u << 2,           /* A tombstone, because of the time. */
+    TORCI_VERSION_EXPIRED = 1u << 2,           /* A tombstone, because of the time; `bytes`: the value's stamp. */
 };
 
 struct torci_record {
@@ -47,7 +47,8 @@ enum torci_record_flags {
     TORCI_RECORD_TIMED_MAX = 4,
 };
 
-/* Whoever sets REMOVED, or ends one of these, retires the record if none of the others is left. */
+/* Whoever sets REMOVED, or ends one of these, retires the record if REMOVED is set and none of the others is left. None
+ * begins once REMOVED is set. */
 #define TORCI_RECORD_HELD (TORCI_RECORD_QUEUED | ~(uint32_t)(TORCI_RECORD_TIMED - 1))
 
 /* A frozen head: the record is leaving the index. Never dereferenced. */
@@ -73,6 +74,16 @@ torci_version_expires(const struct torci_version *version)
         return UINT64_MAX;
     memcpy(&expires, version->bytes, sizeof expires);
     return expires;
+}
+
+/* When what `version`, stamped `stamp`, tells was written: a tombstone for an expired value keeps that value's stamp. So
+ * expiring is no write that anybody could conflict with. */
+static inline uint64_t
+torci_version_written(const struct torci_version *version, uint64_t stamp)
+{
+    if ((version->flags & TORCI_VERSION_EXPIRED) != 0)
+        memcpy(&stamp, version->bytes, sizeof stamp);
+    return stamp;
 }
 
 /* Of a version that is no tombstone. Borrowed from it. */

@@ -5,11 +5,10 @@
 #include "base/assert.h"
 #include "base/time.h"
 
-/* announced: 0 free; else the stamp shifted by one, low bit: PENDING. */
 static uint64_t
 announce_pending(uint64_t stamp)
 {
-    return stamp << 1 | 1;
+    return stamp << 1 | TORCI_ANNOUNCED_PENDING;
 }
 
 static uint64_t
@@ -30,6 +29,27 @@ torci_snapshot_begin(struct torci_slot *slot, struct torci_clock *clock)
     /* R1. Until it shows, PENDING covers it. */
     torci_store(&slot->announced, announce_exact(slot->snapshot), memory_order_release);
     return slot->snapshot;
+}
+
+void
+torci_snapshot_begin_past(struct torci_slot *slot, uint64_t snapshot)
+{
+    torc_assert(torci_load(&slot->announced, memory_order_relaxed) == 0); /* Relaxed: ours. */
+    torc_assert(snapshot % 2 == 0);
+
+    slot->snapshot = snapshot;
+    /* R1, and seq_cst: in S before the floor is read (history.h I2). */
+    torci_exchange(&slot->announced, announce_exact(snapshot), memory_order_seq_cst);
+}
+
+bool
+torci_snapshot_hold(struct torci_slot *slot)
+{
+    uint64_t expected = announce_exact(slot->snapshot);
+
+    /* R1. Failure: expired; relaxed, because that is all there is to know. */
+    return torci_cas(&slot->announced, &expected, expected | TORCI_ANNOUNCED_HELD, memory_order_seq_cst,
+                     memory_order_relaxed);
 }
 
 void
@@ -65,29 +85,49 @@ view_add(struct torci_view *view, uint64_t snapshot)
     view->count++;
 }
 
+/* Expire the snapshot of `slot`, announced as `announced`, if it is older than it may be. */
+static bool
+expire(struct torci_slot *slot, uint64_t announced, uint64_t age_max_ns, uint64_t now_ns)
+{
+    if ((announced & (TORCI_ANNOUNCED_PENDING | TORCI_ANNOUNCED_HELD)) != 0)
+        return false;
+    /* Relaxed: set before it was announced, or of a later user of the slot, whose announcement the CAS tells apart but
+     * for the same stamp: then that one is expired early. */
+    if (torci_load(&slot->traits, memory_order_relaxed) & TORCI_SLOT_LASTING)
+        return false;
+    if (torci_load(&slot->began_ns, memory_order_relaxed) + age_max_ns >= now_ns) /* Relaxed: as above. */
+        return false;
+    torci_race_window();
+    /* R1: what pruning does without this snapshot comes after it, in S (I3). Failure: it ended, or is held. */
+    return torci_cas(&slot->announced, &announced, TORCI_ANNOUNCED_EXPIRED, memory_order_seq_cst, memory_order_relaxed);
+}
+
 void
 torci_view_refresh(struct torci_view *view, struct torc_mvcc *store)
 {
-    struct torc_txn *txn;
+    uint64_t age_max_ns = store->options.max_snapshot_age_ns;
+    uint64_t now_ns = age_max_ns > 0 || store->options.history_ns > 0 ? torci_now_coarse_ns() : 0;
+    uint64_t floor = torci_history_advance(store, now_ns);
+    struct torci_slot *slot;
 
     view->count = 0;
     view->walked = 0;
-    view->limit = torci_clock_now(&store->clock); /* Before the slots (I2). */
+    view->limit = torci_clock_now(&store->clock); /* Before the slots (I2), as is the floor (history.h I1). */
+    if (floor < view->limit)
+        view->limit = floor;
     torci_race_window();
-    for (txn = torci_load(&store->transactions, memory_order_seq_cst); txn != NULL; /* A2 */
-         txn = ((struct torci_slot *)txn)->next_all) {
-        uint64_t announced = torci_load(&((struct torci_slot *)txn)->announced, memory_order_seq_cst); /* A1 */
+    for (slot = (struct torci_slot *)torci_load(&store->transactions, memory_order_seq_cst); slot != NULL; /* A2 */
+         slot = (struct torci_slot *)slot->next_all) {
+        uint64_t announced = torci_load(&slot->announced, memory_order_seq_cst); /* A1 */
+        uint64_t stamp = torci_announced_stamp(announced);
 
         view->walked++;
-        if (announced == 0)
+        if (stamp == 0 || (age_max_ns > 0 && expire(slot, announced, age_max_ns, now_ns)))
             continue;
-        if (announced & 1) {
-            /* It may become any stamp from there upwards. */
-            if (announced >> 1 < view->limit)
-                view->limit = announced >> 1;
-            continue;
-        }
-        view_add(view, announced >> 1);
+        if ((announced & TORCI_ANNOUNCED_PENDING) == 0)
+            view_add(view, stamp);
+        else if (stamp < view->limit)
+            view->limit = stamp; /* It may become any stamp from there upwards. */
     }
     view->watermark = view->limit;
     if (view->count > 0 && view->snapshots[0] < view->watermark)

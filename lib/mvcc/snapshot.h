@@ -4,10 +4,14 @@
  *
  *   store.transactions --> txn --> txn --> txn --> NULL       append-only: a transaction struct is made when no ended
  *                          | announced                        one is at hand, reused, and freed at close
- *                          0 free | PENDING(c) | s
+ *                          0 free | PENDING(c) | s | s, held | EXPIRED
  *
  * begin   announced = PENDING(clock); s = read stamp; announced = s          end   announced = 0
- * look    w = clock; then every announcement: s itself, PENDING(c) as "any value from c upwards"
+ *         in the past: announced = s; s >= floor? (history.h)
+ * look    w = clock, floor; then every announcement: s itself, PENDING(c) as "any value from c upwards"
+ * expire  a look finds s older than max_snapshot_age_ns: CAS s -> EXPIRED, and s is no snapshot any more. Whoever reads
+ *         at s looks at its announcement after it has read, in the same section: what it found counts only if it was
+ *         not expired by then. A commit CASes s -> held first, which no look expires.
  *
  * Invariants
  *   I1  A begin that a look does not see (its slot was still free, or not yet in the list) takes its stamp after the
@@ -15,6 +19,7 @@
  *   I2  Announcing comes before stamping, and the look reads the clock before the slots. Either order turned round,
  *       or a PENDING(c) taken for the point c, loses versions that a live snapshot needs (snapshot_fiber_test.c kills
  *       all three).
+ *   I3  A value read at s and an announcement still s afterwards: pruning without s began later, in S, than the reads.
  * Ordering   All accesses but the two stores below are seq_cst, in the order S of clock.h.
  *   R1 exchange announced = PENDING, store announced = s, store announced = 0 (end) -> A1 the look's load of
  *      announced: all that the ended transaction read, so that it may be freed
@@ -30,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mvcc/history.h"
 #include "mvcc/store.h"
 
 /* The part of a transaction that the others see; it is the first member of struct torc_txn. */
@@ -45,10 +51,37 @@ struct torci_slot {
 enum torci_slot_traits {
     TORCI_SLOT_READ_ONLY = 1u << 0,
     TORCI_SLOT_SERIALIZABLE = 1u << 1,
+    TORCI_SLOT_LASTING = 1u << 2,         /* Never expires. Set before announcing. */
+    TORCI_SLOT_NAMED = 1u << 3,           /* Holds a named snapshot. */
 };
+
+/* Flags beside the stamp, which is shifted by one. */
+#define TORCI_ANNOUNCED_PENDING UINT64_C(1)
+#define TORCI_ANNOUNCED_EXPIRED (UINT64_C(1) << 62)    /* Alone. */
+#define TORCI_ANNOUNCED_HELD (UINT64_C(1) << 63)
+
+/* The stamp of an announcement: what it is, or the least it can become; 0: there is no snapshot. */
+static inline uint64_t
+torci_announced_stamp(uint64_t announced)
+{
+    return announced == TORCI_ANNOUNCED_EXPIRED ? 0 : (announced & ~TORCI_ANNOUNCED_HELD) >> 1;
+}
 
 /* Take a snapshot in `slot`, which was free: sets and returns slot->snapshot. */
 uint64_t torci_snapshot_begin(struct torci_slot *slot, struct torci_clock *clock);
+
+/* Take `snapshot`, a stamp that the clock has reached, in `slot`, which was free, and let slot->snapshot be it. */
+void torci_snapshot_begin_past(struct torci_slot *slot, uint64_t snapshot);
+
+/* Whether it has been expired. */
+static inline bool
+torci_snapshot_expired(const struct torci_slot *slot)
+{
+    return torci_load(&slot->announced, memory_order_seq_cst) == TORCI_ANNOUNCED_EXPIRED; /* A1 */
+}
+
+/* From now on it cannot be expired. False: it has been. */
+bool torci_snapshot_hold(struct torci_slot *slot);
 
 /* Let go of it. Everything that was read under it may vanish from now on. */
 void torci_snapshot_end(struct torci_slot *slot);

@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "mvcc/keyspace.h"
+#include "mvcc/named.h"
 #include "mvcc/reclaim.h"
 #include "mvcc/snapshot.h"
 #include "mvcc/store.h"
@@ -48,7 +49,9 @@ torc_mvcc_stats(struct torc_mvcc *store, struct torc_mvcc_stats *stats)
     stats->watermark = view.watermark;
     for (struct torc_txn *txn = torci_load(&store->transactions, memory_order_seq_cst); txn != NULL; /* snapshot.h A2 */
          txn = txn->slot.next_all)
-        stats->open_transactions += torci_load(&txn->slot.announced, memory_order_seq_cst) != 0; /* snapshot.h A1 */
+        stats->open_transactions +=
+            torci_load(&txn->slot.announced, memory_order_seq_cst) != 0 && /* snapshot.h A1 */
+            (torci_load(&txn->slot.traits, memory_order_relaxed) & TORCI_SLOT_NAMED) == 0; /* Relaxed: a figure. */
     return TORC_OK;
 }
 
@@ -98,9 +101,23 @@ visit_pinned(void *context, struct torci_epoch_guard guard, struct torci_record 
 static uint64_t
 announced_snapshot(const struct torci_slot *slot)
 {
-    uint64_t stamp = torci_load(&slot->announced, memory_order_seq_cst) >> 1; /* snapshot.h A1 */
+    uint64_t stamp = torci_announced_stamp(torci_load(&slot->announced, memory_order_seq_cst)); /* snapshot.h A1 */
 
     return stamp + stamp % 2;
+}
+
+/* The name of the snapshot that `txn` holds, if it holds one. */
+static void
+copy_name(struct torc_mvcc *store, const struct torc_txn *txn, char *name)
+{
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    struct torci_named_list *list = torci_load(&store->named, memory_order_acquire); /* named.h A1 */
+
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
+        if (list->entries[i]->holder == txn)
+            memcpy(name, list->entries[i]->name, list->entries[i]->name_size);
+    }
+    torci_epoch_exit(guard);
 }
 
 enum torc_status
@@ -130,6 +147,8 @@ torc_mvcc_snapshots(struct torc_mvcc *store, bool measure_pinned, struct torc_sn
         info.age_ns = now > began ? now - began : 0;
         info.read_only = (traits & TORCI_SLOT_READ_ONLY) != 0;
         info.serializable = (traits & TORCI_SLOT_SERIALIZABLE) != 0;
+        if ((traits & TORCI_SLOT_NAMED) != 0)
+            copy_name(store, txn, info.name);
         if (pinning.count < capacity) {
             infos[pinning.count++] = info;
         } else if (capacity > 0) {

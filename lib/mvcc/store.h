@@ -10,7 +10,8 @@
  *   limbo      torci_limbo_relieve() and torci_limbo_bytes(), by anybody; the reclaiming thread frees large bags
  * Ordering
  *   R1 CAS of a place in the tables of keyspaces (keyspace.c) -> A1 loads of it: the block, the keyspace
- *   R2 store of keyspace.dropped (keyspace.c) -> A2 load of it: 0: the keyspace with its index; it stays for the section
+ *   R2 store and CAS of keyspace.dropped (keyspace.c) -> A2 load of it: 0: the keyspace with its index; it stays for the
+ *      section. seq_cst: who takes a snapshot after the stamp `gone` was drawn does not read 0 any more.
  * When a thread exits, the next owner of its index inherits the shard; torc_mvcc_collect() adopts orphans. What a
  * living thread has retired and not handed over, less than a large bag, waits until that thread comes by again. */
 #ifndef TORCI_MVCC_STORE_H
@@ -26,6 +27,8 @@
 #include "base/epoch.h"
 #include "base/hash.h"
 #include "base/limbo.h"
+#include "base/reclaimer.h"
+#include "base/slab.h"
 #include "base/time.h"
 #include "mvcc/clock.h"
 #include "mvcc/index.h"
@@ -80,6 +83,7 @@ struct torci_view {
 struct torci_shard {
     struct torc_mvcc *store;        /* Immutable. */
     struct torci_limbo *limbo;
+    struct torci_slab slab;         /* Of records and versions. */
     struct torci_garbage_block *queue_head;
     struct torci_garbage_block *queue_tail;
     size_t queue_count;
@@ -87,6 +91,9 @@ struct torci_shard {
     unsigned spares_count;
     unsigned commits_until_view;    /* 1 or less: look at the snapshots anew. */
     uint64_t lost_attempts;         /* Conflicts since this thread's last commit: its next priority. */
+    size_t expiry_credit;           /* Entries that this thread gave the timing wheel: it works on as many. */
+    size_t expiry_debt;             /* Entries whose record has left: it looks through as many. */
+    struct torci_wake *wakes;       /* Of watches that a commit has fired; none between calls. See watch.h. */
     bool retired_over;              /* The retired limit was exceeded when last looked at. */
     struct torci_view view;
     _Alignas(TORCI_CACHE_LINE) struct torci_counters counters;
@@ -104,7 +111,10 @@ struct torc_keyspace {
     uint16_t number;                    /* Immutable: its place in the table, and in its records. 0: the default one. */
     struct torci_index *index;          /* Immutable while `dropped` is 0, and in sections that saw it so. */
     _Atomic(uint64_t) dropped;          /* 0: in use; else the stamp at which it was dropped, or 1: free. */
-    struct torc_keyspace *next;         /* Of the list of those that wait: keyspace.c. */
+    struct torc_keyspace *next;         /* Of the list of those that wait, or are free: keyspace.c. */
+    uint64_t gone;                      /* Dropped: a stamp drawn after `dropped` was set. Of who holds it. */
+    bool listed;                        /* Dropped, and may still stand in the catalogue. Of who holds it. */
+    struct torci_retired retired;       /* While it waits for a grace period. */
     uint8_t name_size;
     unsigned char name[TORC_NAME_SIZE_MAX];
     struct {
@@ -115,7 +125,39 @@ struct torc_keyspace {
 /* The keyspaces that have names, in the order of their creation. Immutable; replaced as a whole. */
 struct torci_catalogue {
     size_t count;
+    size_t room;                        /* It was allocated for so many. */
     struct torc_keyspace *keyspaces[];
+};
+
+/* A snapshot that has a name: an open transaction that nobody uses, and who counts on it. */
+struct torci_named {
+    _Atomic(uint64_t) users;            /* The list counts as one; 0: it is ending. */
+    struct torc_txn *holder;            /* Immutable. */
+    uint64_t snapshot;                  /* Immutable. */
+    struct torci_named *next;           /* Of store.named_kept. */
+    uint8_t name_size;
+    unsigned char name[TORC_NAME_SIZE_MAX];
+};
+
+/* Immutable; replaced as a whole. */
+struct torci_named_list {
+    size_t count;
+    struct torci_named *entries[];
+};
+
+enum { TORCI_HISTORY_SAMPLES = 16 };
+
+/* From which stamp on superseded versions are kept, history_ns back. `claimed` guards the rest: a try-lock, nobody
+ * waits for it. */
+struct torci_history {
+    _Atomic(uint64_t) floor;            /* UINT64_MAX: nothing is kept. Only grows. */
+    _Atomic(uint32_t) claimed;
+    unsigned first;                     /* The oldest sample. */
+    unsigned count;
+    struct {
+        uint64_t at_ns;
+        uint64_t stamp;
+    } samples[TORCI_HISTORY_SAMPLES];
 };
 
 struct torci_keyspace_block {
@@ -136,13 +178,24 @@ struct torc_mvcc {
     struct torc_mvcc_options options;                   /* Immutable, `allocator` apart: the heap has it. */
     uint64_t hash_seed;                                 /* Immutable. */
     struct torci_heap heap;
+    struct torci_slab_pool objects;                     /* Records and versions. */
+    struct torci_reclaimer *reclaimer;                  /* Immutable. NULL: the library's thread; else the next. */
+    struct torci_reclaimer own_reclaimer;               /* Of a store that is driven by its caller. */
     _Alignas(TORCI_CACHE_LINE) _Atomic(struct torc_txn *) transactions;   /* Every one ever made; see snapshot.h. */
     _Atomic(struct torc_txn *) spares;                  /* Ended ones that overflowed from the shards. */
     _Atomic(struct torci_shard_block *) blocks[TORCI_SHARD_BLOCK];
+    struct torci_history history;
+    _Atomic(struct torci_watches *) watches;            /* NULL: none was ever opened. */
+    _Atomic(struct torci_named_list *) named;           /* NULL: no snapshot has a name. */
+    _Atomic(struct torci_named *) named_kept;           /* Out of the list, not freed for want of memory. */
     _Atomic(struct torci_catalogue *) catalogue;        /* NULL: no keyspace has a name. */
     _Atomic(struct torc_keyspace *) keyspaces_free;     /* To be used again. */
+    _Atomic(struct torc_keyspace *) keyspaces_dropped;  /* To be emptied. */
+    _Atomic(int64_t) keyspaces_leaving;                 /* Dropped, and not free yet: a figure. */
+    _Atomic(struct torci_expiry *) expiry;              /* NULL: no value has ever been given a time. */
     _Atomic(uint32_t) keyspaces_made;                   /* Numbers given out. */
     _Atomic(struct torci_keyspace_block *) keyspace_blocks[TORCI_KEYSPACE_BLOCK];
+    _Alignas(TORCI_CACHE_LINE) _Atomic(uint64_t) watches_open;     /* Looked at by every commit. See watch.h. */
 };
 
 /* ---- Keyspaces ---- */
@@ -170,7 +223,7 @@ torci_key_order(const struct torc_mvcc *store, struct torc_slice key)
 static inline bool
 torci_keyspace_usable(struct torc_keyspace *keyspace)
 {
-    return torci_load(&keyspace->dropped, memory_order_acquire) == 0; /* A2 */
+    return torci_load(&keyspace->dropped, memory_order_seq_cst) == 0; /* A2 */
 }
 
 static inline void

@@ -6,7 +6,10 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "mvcc/install.h"
+#include "mvcc/named.h"
 #include "mvcc/reclaim.h"
+
+enum { ARENA_FIRST_BYTES = 1024 };
 
 void
 torci_last_commit_note(uint64_t stamp)
@@ -37,7 +40,7 @@ torci_check_value(struct torc_slice value)
 }
 
 enum torc_status
-torci_txn_enter(struct torc_txn *txn)
+torci_txn_enter_any(struct torc_txn *txn)
 {
     if (txn == NULL)
         return torci_fail(TORC_INVALID, "the transaction is NULL");
@@ -61,6 +64,27 @@ torci_txn_leave(struct torc_txn *txn)
 #else
     (void)txn;
 #endif
+}
+
+enum torc_status
+torci_txn_check_age(const struct torc_txn *txn)
+{
+    if (txn->expirable && torci_snapshot_expired(&txn->slot))
+        return torci_fail(TORC_EXPIRED, "the transaction is older than max_snapshot_age_ns");
+    return TORC_OK;
+}
+
+enum torc_status
+torci_txn_enter(struct torc_txn *txn)
+{
+    enum torc_status status = torci_txn_enter_any(txn);
+
+    if (status != TORC_OK)
+        return status;
+    status = torci_txn_check_age(txn);
+    if (status != TORC_OK)
+        torci_txn_leave(txn);
+    return status;
 }
 
 enum torc_status
@@ -131,12 +155,108 @@ give_back(struct torc_txn *txn, struct torci_shard *shard)
     shard->spares_count++;
 }
 
+/* A transaction that is active but has no snapshot yet. */
+static void
+prepare(struct torc_txn *txn, const struct torci_shard *shard, const struct torc_txn_options *options, bool lasting)
+{
+    struct torc_mvcc *store = txn->store;
+
+    torc_assert(txn->phase == TORCI_TXN_FINISHED && txn->writes.count == 0 && txn->named == NULL);
+    txn->phase = TORCI_TXN_ACTIVE;
+    txn->isolation = options->isolation;
+    txn->read_only = options->read_only;
+    txn->attempts = shard->lost_attempts;
+    txn->keyspace = store->main;
+    txn->moment.store = store;
+    txn->moment.ms = 0;
+    txn->expirable = store->options.max_snapshot_age_ns > 0 && !lasting && options->snapshot.size == 0;
+    /* Relaxed: for statistics, and for expiry, which sees them no later than the announcement. */
+    torci_store(&txn->slot.began_ns, torci_now_coarse_ns(), memory_order_relaxed);
+    torci_store(&txn->slot.traits,
+                (options->read_only ? TORCI_SLOT_READ_ONLY : 0u) |
+                    (options->isolation == TORC_SERIALIZABLE ? TORCI_SLOT_SERIALIZABLE : 0u) |
+                    (!txn->expirable ? TORCI_SLOT_LASTING : 0u) | (lasting ? TORCI_SLOT_NAMED : 0u),
+                memory_order_relaxed);
+}
+
+/* Read the store as of a stamp: what the stamp's phase left. */
+static enum torc_status
+begin_at(struct torc_txn *txn, uint64_t at)
+{
+    struct torc_mvcc *store = txn->store;
+    uint64_t snapshot = at + at % 2;
+
+    if (snapshot > torci_clock_read_stamp(&store->clock))
+        return torci_fail(TORC_INVALID, "the stamp is not past");
+    torci_snapshot_begin_past(&txn->slot, snapshot);
+    torci_race_window();
+    if (torci_history_floor(store) > snapshot)
+        return torci_fail(TORC_EXPIRED, "what the stamp saw is not kept any more");
+    return TORC_OK;
+}
+
+static enum torc_status
+begin_named(struct torc_txn *txn, struct torc_slice name)
+{
+    txn->named = torci_named_acquire(txn->store, name);
+    if (txn->named == NULL)
+        return TORC_NOT_FOUND;
+    torci_snapshot_begin_past(&txn->slot, txn->named->snapshot); /* named.h I1 protects it; this is for the figures. */
+    return TORC_OK;
+}
+
+static enum torc_status
+take_snapshot(struct torc_txn *txn, const struct torc_txn_options *options)
+{
+    if (options->snapshot.size > 0)
+        return begin_named(txn, options->snapshot);
+    if (options->at > 0)
+        return begin_at(txn, options->at);
+    torci_snapshot_begin(&txn->slot, &txn->store->clock);
+    return TORC_OK;
+}
+
+static enum torc_status
+check_options(const struct torc_txn_options *options)
+{
+    if (options->isolation != TORC_SNAPSHOT && options->isolation != TORC_SERIALIZABLE)
+        return torci_fail(TORC_INVALID, "isolation %d is not known", (int)options->isolation);
+    if (options->snapshot.size > 0 && options->at > 0)
+        return torci_fail(TORC_INVALID, "both a name and a stamp are given");
+    if (options->at > TORCI_COMMIT_STAMP_MAX)
+        return torci_fail(TORC_INVALID, "the stamp is not past");
+    return options->snapshot.size > 0 ? torci_check_name(options->snapshot) : TORC_OK;
+}
+
+/* Begin; `lasting`: for a named snapshot. */
+static enum torc_status
+begin(struct torc_mvcc *store, const struct torc_txn_options *options, bool lasting, struct torc_txn **txn)
+{
+    struct torci_shard *shard = torci_shard_own(store);
+    struct torc_txn *fresh = shard == NULL ? NULL : obtain(store, shard);
+    enum torc_status status;
+
+    if (fresh == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory for a transaction");
+    prepare(fresh, shard, options, lasting);
+    status = take_snapshot(fresh, options);
+    if (status == TORC_OK) {
+        *txn = fresh;
+    } else {
+        enum torc_status entered = torci_txn_enter_any(fresh);
+
+        torc_assert(entered == TORC_OK);
+        (void)entered;
+        torci_txn_finish(fresh, shard);
+    }
+    return status;
+}
+
 enum torc_status
 torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, struct torc_txn **txn)
 {
     static const struct torc_txn_options defaults;
-    struct torci_shard *shard;
-    struct torc_txn *fresh;
+    enum torc_status status;
 
     if (txn == NULL)
         return torci_fail(TORC_INVALID, "the place for the transaction is NULL");
@@ -145,30 +265,8 @@ torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, 
         return torci_fail(TORC_INVALID, "the store is NULL");
     if (options == NULL)
         options = &defaults;
-    if (options->isolation != TORC_SNAPSHOT && options->isolation != TORC_SERIALIZABLE)
-        return torci_fail(TORC_INVALID, "isolation %d is not known", (int)options->isolation);
-    shard = torci_shard_own(store);
-    fresh = shard == NULL ? NULL : obtain(store, shard);
-    if (fresh == NULL)
-        return torci_fail(TORC_NO_MEMORY, "no memory for a transaction");
-
-    torc_assert(fresh->phase == TORCI_TXN_FINISHED && fresh->writes.count == 0);
-    fresh->phase = TORCI_TXN_ACTIVE;
-    fresh->isolation = options->isolation;
-    fresh->read_only = options->read_only;
-    fresh->attempts = shard->lost_attempts;
-    fresh->keyspace = store->main;
-    fresh->moment.store = store;
-    fresh->moment.ms = 0;
-    torci_snapshot_begin(&fresh->slot, &store->clock);
-    /* Relaxed: for statistics. */
-    torci_store(&fresh->slot.began_ns, torci_now_coarse_ns(), memory_order_relaxed);
-    torci_store(&fresh->slot.traits,
-                (options->read_only ? TORCI_SLOT_READ_ONLY : 0u) |
-                    (options->isolation == TORC_SERIALIZABLE ? TORCI_SLOT_SERIALIZABLE : 0u),
-                memory_order_relaxed);
-    *txn = fresh;
-    return TORC_OK;
+    status = check_options(options);
+    return status == TORC_OK ? begin(store, options, false, txn) : status;
 }
 
 /* Free what the writes still own, and make the set empty. */
@@ -177,15 +275,12 @@ drop_writes(struct torc_txn *txn, struct torci_shard *shard)
 {
     for (struct torci_write *write = torci_write_set_first(&txn->writes); write != NULL;
          write = torci_write_next(write)) {
-        if (!write->installed && write->version != NULL) {
-            if (shard != NULL)
-                torci_version_destroy(shard, write->version);
-            else
-                torci_free(&txn->store->heap, write->version, torci_version_bytes(write->version->size));
-        }
+        if (!write->installed && write->version != NULL)
+            torci_version_drop(txn->store, shard, write->version);
         if (write->fresh != NULL)
             torci_record_destroy(txn->store, write->fresh);
     }
+    torci_savepoints_end(txn, shard);
     memset(txn->writes.heads, 0, sizeof txn->writes.heads);
     txn->writes.lanes = 0;
     txn->writes.count = 0;
@@ -204,11 +299,26 @@ drop_reads(struct torc_txn *txn)
 }
 
 void
+torci_txn_end_holder(struct torc_txn *holder)
+{
+    enum torc_status status = torci_txn_enter_any(holder);
+
+    torc_assert(status == TORC_OK && holder->named == NULL);
+    (void)status;
+    torci_store(&holder->slot.traits, 0u, memory_order_relaxed); /* Relaxed: nobody but a look reads it; see prepare(). */
+    torci_txn_finish(holder, torci_shard_own(holder->store));
+}
+
+void
 torci_txn_finish(struct torc_txn *txn, struct torci_shard *shard)
 {
+    struct torc_txn *holder = txn->named == NULL ? NULL : torci_named_release(txn->store, shard, txn->named);
+
+    txn->named = NULL;
     if (torci_load(&txn->slot.announced, memory_order_relaxed) != 0) /* Relaxed: ours. */
         torci_snapshot_end(&txn->slot);
-    if (txn->writes.count > 0)
+    torci_ahead_clear(txn);
+    if (txn->writes.count > 0 || (txn->arena != NULL && torci_arena_used(txn->arena) > 0))
         drop_writes(txn, shard);
     if (txn->reads.arena != NULL)
         drop_reads(txn);
@@ -217,6 +327,8 @@ torci_txn_finish(struct torc_txn *txn, struct torci_shard *shard)
     txn->phase = TORCI_TXN_FINISHED;
     torci_txn_leave(txn);
     give_back(txn, shard);
+    if (holder != NULL)
+        torci_txn_end_holder(holder);
 }
 
 void
@@ -236,7 +348,7 @@ torc_txn_abort(struct torc_txn *txn)
 {
     struct torci_shard *shard;
 
-    if (txn == NULL || torci_txn_enter(txn) != TORC_OK)
+    if (txn == NULL || torci_txn_enter_any(txn) != TORC_OK)
         return;
     shard = torci_shard_own(txn->store);
     if (shard != NULL)
@@ -256,35 +368,146 @@ torc_last_commit(void)
     return torci_self()->last_commit;
 }
 
+/* ---- Snapshots with names ---- */
+
+enum torc_status
+torc_snapshot_create(struct torc_mvcc *store, struct torc_slice name, uint64_t *stamp)
+{
+    static const struct torc_txn_options options = {.read_only = true};
+    struct torci_named *named;
+    struct torci_shard *shard;
+    enum torc_status status;
+
+    if (stamp != NULL)
+        *stamp = 0;
+    if (store == NULL)
+        return torci_fail(TORC_INVALID, "the store is NULL");
+    status = torci_check_name(name);
+    if (status == TORC_OK)
+        status = torci_shard_obtain(store, &shard);
+    if (status != TORC_OK)
+        return status;
+    named = torci_alloc_zeroed(&store->heap, sizeof *named);
+    if (named == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory for a named snapshot");
+    torci_init(&named->users, UINT64_C(1));
+    named->name_size = (uint8_t)name.size;
+    memcpy(named->name, name.data, name.size);
+    status = begin(store, &options, true, &named->holder);
+    if (status != TORC_OK)
+        goto free_named;
+    named->snapshot = named->holder->slot.snapshot;
+    if (stamp != NULL)
+        *stamp = named->snapshot;
+    status = torci_named_enter(shard, named);
+    if (status != TORC_OK)
+        goto end_snapshot;
+    return TORC_OK;
+
+end_snapshot:
+    torci_txn_end_holder(named->holder);
+    if (stamp != NULL)
+        *stamp = 0;
+free_named:
+    torci_free(&store->heap, named, sizeof *named);
+    return status;
+}
+
+enum torc_status
+torc_snapshot_drop(struct torc_mvcc *store, struct torc_slice name)
+{
+    struct torci_named *named;
+    struct torci_shard *shard;
+    struct torc_txn *holder;
+    enum torc_status status;
+
+    if (store == NULL)
+        return torci_fail(TORC_INVALID, "the store is NULL");
+    status = torci_check_name(name);
+    if (status == TORC_OK)
+        status = torci_shard_obtain(store, &shard);
+    if (status == TORC_OK)
+        status = torci_named_leave(shard, name, &named);
+    if (status != TORC_OK)
+        return status;
+    holder = torci_named_release(store, shard, named);
+    if (holder != NULL)
+        torci_txn_end_holder(holder);
+    return TORC_OK;
+}
+
 /* ---- Reading ---- */
 
+struct torci_arena *
+torci_txn_arena(struct torc_txn *txn)
+{
+    if (txn->arena == NULL)
+        txn->arena = torci_arena_create(&txn->store->heap, ARENA_FIRST_BYTES);
+    return txn->arena;
+}
+
+enum torc_status
+torci_txn_lend(struct torc_txn *txn, struct torci_version *version, struct torci_version **lent)
+{
+    struct torci_arena *arena;
+    struct torci_version *copy;
+    size_t bytes;
+
+    *lent = version;
+    if (!txn->expirable || version == NULL)
+        return TORC_OK;
+    bytes = torci_version_bytes(version->size);
+    arena = torci_txn_arena(txn);
+    copy = arena == NULL ? NULL : torci_arena_alloc(arena, bytes);
+    *lent = copy;
+    if (copy == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to copy what is read");
+    torci_init(&copy->stamp, (uint64_t)TORCI_STAMP_PENDING);
+    torci_init(&copy->older, NULL);
+    copy->size = version->size;
+    copy->flags = version->flags;
+    memcpy(copy->bytes, version->bytes, version->size);
+    return TORC_OK;
+}
+
 /* A tombstone is not protected by the snapshot as a value is: it must not be looked at outside of the section. */
-struct torci_version *
+enum torc_status
 torci_txn_look_up(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc_slice key, uint64_t order,
-                  struct torci_record **record)
+                  struct torci_sight *sight)
 {
     struct torci_epoch_guard guard = torci_epoch_enter();
+    struct torci_record *record = NULL;
     struct torci_version *version = NULL;
+    enum torc_status status;
 
-    *record = NULL;
     if (torci_keyspace_usable(keyspace))
-        *record = torci_index_find(keyspace->index, guard, key, order);
-    if (*record != NULL)
-        version = torci_record_visible(*record, txn->slot.snapshot, &txn->store->clock);
+        record = torci_index_find(keyspace->index, guard, key, order);
+    if (record != NULL)
+        version = torci_record_visible(record, txn->slot.snapshot, &txn->store->clock);
     if (!torci_version_live(version)) {
         version = NULL;
-        *record = NULL;
+        record = NULL;
     }
+    sight->record = record;
+    sight->version = version;
+    status = torci_txn_lend(txn, version, &sight->lent);
+    if (status == TORC_OK)
+        status = torci_txn_check_age(txn);
     torci_epoch_exit(guard);
-    return version;
+    return status;
 }
 
 enum torc_status
 torci_txn_note_read(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torci_record *record,
                     struct torci_version *version, struct torc_slice key, uint64_t order)
 {
+    enum torc_status status;
+
     if (!torci_txn_notes_reads(txn))
         return TORC_OK;
+    status = torci_txn_admit(txn, sizeof(struct torci_read) + (record == NULL ? key.size : 0));
+    if (status != TORC_OK)
+        return status;
     return torci_read_set_note(&txn->reads, keyspace, record, version, key, order);
 }
 
@@ -293,7 +516,7 @@ static enum torc_status
 find(struct torc_txn *txn, struct torc_slice key, struct torci_version **version)
 {
     struct torci_write *write = torci_write_set_find(&txn->writes, txn->keyspace, key);
-    struct torci_record *record;
+    struct torci_sight sight;
     enum torc_status status;
     uint64_t order;
 
@@ -302,8 +525,10 @@ find(struct torc_txn *txn, struct torc_slice key, struct torci_version **version
         *version = write->version;
     } else {
         order = torci_key_order(txn->store, key);
-        *version = torci_txn_look_up(txn, txn->keyspace, key, order, &record);
-        status = torci_txn_note_read(txn, txn->keyspace, record, *version, key, order);
+        status = torci_txn_look_up(txn, txn->keyspace, key, order, &sight);
+        if (status == TORC_OK)
+            status = torci_txn_note_read(txn, txn->keyspace, sight.record, sight.version, key, order);
+        *version = sight.lent;
     }
     if (status != TORC_OK)
         return status;
@@ -377,6 +602,16 @@ uint64_t
 torc_txn_bytes(const struct torc_txn *txn)
 {
     return txn == NULL ? 0
-                       : txn->version_bytes + (txn->arena == NULL ? 0 : torci_arena_bytes(txn->arena)) +
-                             (txn->reads.arena == NULL ? 0 : torci_arena_bytes(txn->reads.arena));
+                       : txn->version_bytes + (txn->arena == NULL ? 0 : torci_arena_used(txn->arena)) +
+                             (txn->reads.arena == NULL ? 0 : torci_arena_used(txn->reads.arena));
+}
+
+enum torc_status
+torci_txn_admit(const struct torc_txn *txn, size_t more)
+{
+    uint64_t limit = txn->store->options.txn_limit_bytes;
+
+    if (limit > 0 && torc_txn_bytes(txn) + more > limit)
+        return torci_fail(TORC_TOO_LARGE, "txn_limit_bytes is reached");
+    return TORC_OK;
 }

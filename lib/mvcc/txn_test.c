@@ -321,14 +321,13 @@ Test(txn_write, copies_key_and_value)
     cr_expect(torct_reads(store.mvcc, "key", "value"));
 }
 
-Test(txn_write, is_refused_at_once_if_it_could_not_commit)
+Test(txn_write, that_looks_at_the_key_is_refused_at_once_if_it_could_not_commit)
 {
     struct torc_slice value;
 
     torct_put(store.mvcc, "a", "2");
-    cr_expect_eq(put("a", "3"), TORC_CONFLICT);
-    cr_expect(torct_slice_is(torc_conflict_key(), "a"));
     cr_expect_eq(put_if_absent("a", "3"), TORC_CONFLICT);
+    cr_expect(torct_slice_is(torc_conflict_key(), "a"));
     cr_expect_eq(delete("a"), TORC_CONFLICT);
     cr_expect_eq(torc_txn_get_for_update(txn, torct_text("a"), &value), TORC_CONFLICT);
     cr_expect_eq(value.size, 0u);
@@ -336,12 +335,32 @@ Test(txn_write, is_refused_at_once_if_it_could_not_commit)
     cr_expect(reads("a", "1"), "it goes on as before");
 }
 
+Test(txn_write, is_refused_soon_after_one_that_could_not_commit)
+{
+    torct_put(store.mvcc, "a", "2");
+    cr_expect_eq(put("a", "3"), TORC_OK, "a blind put need not look at once");
+    cr_expect_eq(put("x", "3"), TORC_OK);
+    cr_expect_eq(put("y", "3"), TORC_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        torci_conflict_note(torct_text("earlier"));
+        cr_expect_eq(put("z", "3"), TORC_CONFLICT);
+        cr_expect(torct_slice_is(torc_conflict_key(), "a"));
+    }
+    cr_expect_eq(txn->writes.count, 3u, "it was not noted");
+    cr_expect_eq(commit(), TORC_CONFLICT);
+    cr_expect(torct_slice_is(torc_conflict_key(), "a"));
+    cr_expect(torct_reads(store.mvcc, "a", "2"));
+    cr_expect(torct_reads(store.mvcc, "x", NULL));
+}
+
 Test(txn_write, is_refused_if_the_key_came_and_went_since)
 {
     torct_put(store.mvcc, "b", "2");
     torct_delete(store.mvcc, "b");
     torct_collect(store.mvcc);
-    cr_expect_eq(put("b", "3"), TORC_CONFLICT);
+    cr_expect_eq(put_if_absent("b", "3"), TORC_CONFLICT);
+    cr_expect_eq(put("b", "3"), TORC_OK);
+    cr_expect_eq(commit(), TORC_CONFLICT);
 }
 
 Test(txn_write, is_refused_to_a_reader)

@@ -8,11 +8,11 @@
  * wanted to merge, torci_txn_resolve() makes it whole. */
 #include "base/assert.h"
 #include "base/status.h"
+#include "mvcc/ahead.h"
 #include "mvcc/install.h"
 #include "mvcc/reclaim.h"
+#include "mvcc/savepoint.h"
 #include "mvcc/txn.h"
-
-enum { ARENA_FIRST_BYTES = 1024 };
 
 static const struct torci_demand NO_DEMAND = {TORCI_DEMAND_NOTHING, {NULL, 0}};
 
@@ -22,6 +22,7 @@ struct intent {
     struct torc_slice value;
     uint64_t expires;                     /* UINT64_MAX: never. */
     uint32_t flags;                       /* enum torci_version_flags */
+    bool seen;                            /* The key was just looked at: to look once more costs little. */
     const struct torci_demand *demand;    /* Never NULL. */
 };
 
@@ -30,14 +31,15 @@ struct finding {
     uint64_t order;
     struct torci_record *record;      /* If the snapshot has a version that is no tombstone. */
     struct torci_version *version;    /* That one. */
+    struct torci_version *lent;       /* See struct torci_sight. */
     bool exists;                      /* There is some record: a new one will hardly be needed. */
 };
 
 /* ---- Looking ---- */
 
 /* Commit could only fail: say so now. It counts as an attempt, whose loss raises the rank of this thread's next one. */
-static enum torc_status
-lost_already(struct torc_txn *txn, struct torc_slice key)
+enum torc_status
+torci_txn_lost_already(struct torc_txn *txn, struct torc_slice key)
 {
     struct torci_shard *shard = torci_shard_own(txn->store);
 
@@ -67,16 +69,19 @@ find_for_write(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc
     if (record != NULL) {
         finding->exists = true;
         newest = merging ? NULL : torci_record_newest(record, clock);
-        if (newest != NULL && torci_version_verdict(newest, clock).stamp > txn->slot.snapshot) {
-            status = lost_already(txn, key);
+        if (newest != NULL && torci_version_written(newest, torci_version_verdict(newest, clock).stamp) > txn->slot.snapshot) {
+            status = torci_txn_lost_already(txn, key);
         } else {
             finding->version = torci_record_visible(record, txn->slot.snapshot, clock);
             if (torci_version_live(finding->version))
                 finding->record = record;
             else
                 finding->version = NULL;
+            status = torci_txn_lend(txn, finding->version, &finding->lent);
         }
     }
+    if (status == TORC_OK)
+        status = torci_txn_check_age(txn);
     torci_epoch_exit(guard);
     return status;
 }
@@ -86,9 +91,7 @@ find_for_write(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc
 static bool
 has_arena(struct torc_txn *txn)
 {
-    if (txn->arena == NULL)
-        txn->arena = torci_arena_create(&txn->store->heap, ARENA_FIRST_BYTES);
-    return txn->arena != NULL;
+    return torci_txn_arena(txn) != NULL;
 }
 
 /* A copy that lives as long as the transaction; data NULL: no memory. */
@@ -105,27 +108,32 @@ keep(struct torc_txn *txn, struct torc_slice slice)
 bool
 torci_txn_keep_key(struct torc_txn *txn, struct torci_write *write)
 {
-    struct torc_slice copy = keep(txn, write->key);
+    struct torc_slice copy;
 
+    if (write->kept)
+        return true;
+    copy = keep(txn, write->key);
     if (copy.data == NULL)
         return false;
     write->key = copy;
+    write->kept = true;
     return true;
 }
 
 /* A write for `key`, with a key slice that lives as long. NULL: no memory. */
 static struct torci_write *
-add_write(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc_slice key, const struct finding *finding)
+add_write(struct torc_txn *txn, struct torci_shard *shard, struct torc_slice key, const struct finding *finding)
 {
     struct torci_record *fresh = NULL;
     struct torci_write *write;
+    bool kept = false;
 
     if (!has_arena(txn))
         return NULL;
-    if (finding->record != NULL) {
+    if (finding->record != NULL && !txn->expirable) {
         key = torci_record_key(finding->record);
     } else if (!finding->exists) {
-        fresh = torci_record_create(keyspace, key, finding->order);
+        fresh = torci_record_create(shard, txn->keyspace, key, finding->order);
         if (fresh == NULL)
             return NULL;
         key = torci_record_key(fresh);
@@ -133,32 +141,39 @@ add_write(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc_slic
         key = keep(txn, key);
         if (key.data == NULL)
             return NULL;
+        kept = true;
     }
-    write = torci_write_set_add(&txn->writes, txn->arena, keyspace, key);
+    write = torci_write_set_add(&txn->writes, txn->arena, txn->keyspace, key);
     if (write == NULL) {
         if (fresh != NULL)
             torci_record_destroy(txn->store, fresh);
         return NULL;
     }
     write->order = finding->order;
-    write->record = finding->record;
+    write->record = txn->expirable ? NULL : finding->record;
     write->fresh = fresh;
+    write->kept = kept;
+    if (fresh != NULL)
+        txn->version_bytes += sizeof *fresh + key.size;
     return write;
 }
 
 /* The write of `key`, added if there is none. */
 static enum torc_status
-obtain_write(struct torc_txn *txn, struct torc_slice key, const struct finding *finding, struct torci_write **write)
+obtain_write(struct torc_txn *txn, struct torci_shard *shard, struct torc_slice key, const struct finding *finding,
+             struct torci_write **write)
 {
     if (*write == NULL)
-        *write = add_write(txn, txn->keyspace, key, finding);
+        *write = add_write(txn, shard, key, finding);
     return *write != NULL ? TORC_OK : torci_fail(TORC_NO_MEMORY, "no memory to note a write");
 }
 
 /* Give a write a version of its own, which it takes over, in place of what it was. */
 static void
-set_version(struct torc_txn *txn, struct torci_shard *shard, struct torci_write *write, struct torci_version *version)
+set_version(struct torc_txn *txn, struct torci_shard *shard, struct torci_write *write, struct torci_version *version,
+            struct torci_undo *undo)
 {
+    torci_undo_note(txn, undo, write);
     if (write->version != NULL) {
         txn->version_bytes -= torci_version_bytes(write->version->size);
         torci_version_destroy(shard, write->version);
@@ -171,9 +186,10 @@ set_version(struct torc_txn *txn, struct torci_shard *shard, struct torci_write 
 
 /* Append an operand to a write that waits for merging. */
 static void
-add_merge(struct torci_write *write, struct torci_merge *merge)
+add_merge(struct torc_txn *txn, struct torci_write *write, struct torci_merge *merge, struct torci_undo *undo)
 {
     torc_assert(write->version == NULL);
+    torci_undo_note(txn, undo, write);
     if (write->merges_last != NULL)
         write->merges_last->next = merge;
     else
@@ -183,25 +199,33 @@ add_merge(struct torci_write *write, struct torci_merge *merge)
 
 /* ---- Limits ---- */
 
-/* Whether `more` bytes may be written now. The memory limit counts never against a delete; the transaction's own limit
- * always. */
-static enum torc_status
-admit(struct torc_txn *txn, struct torci_shard *shard, size_t more, uint32_t flags)
+/* What noting the first write of `key` takes, about. */
+static size_t
+write_bytes(const struct torci_write *write, struct torc_slice key)
 {
-    uint64_t limit = txn->store->options.txn_limit_bytes;
+    return write != NULL ? 0 : sizeof *write + sizeof(struct torci_record) + key.size;
+}
 
-    if (limit > 0 && torc_txn_bytes(txn) + torci_version_bytes((uint32_t)more) > limit)
-        return torci_fail(TORC_TOO_LARGE, "txn_limit_bytes is reached");
-    return (flags & TORCI_VERSION_TOMBSTONE) != 0 ? TORC_OK : torci_reclaim_admit(shard, more);
+/* Whether a value of `size` bytes may be written, `more` beside it. The memory limit counts never against a delete; the
+ * transaction's own limit always. */
+static enum torc_status
+admit(struct torc_txn *txn, struct torci_shard *shard, size_t size, size_t more, uint32_t flags)
+{
+    enum torc_status status = torci_txn_admit(txn, torci_version_bytes((uint32_t)size) + more);
+
+    if (status != TORC_OK || (flags & TORCI_VERSION_TOMBSTONE) != 0)
+        return status;
+    return torci_reclaim_admit(shard, size);
 }
 
 /* ---- Writing a whole value ---- */
 
 static enum torc_status
 make_version(struct torc_txn *txn, const struct intent *intent, struct torci_shard *shard,
-             struct torci_version **version)
+             const struct torci_write *write, struct torci_version **version)
 {
-    enum torc_status status = admit(txn, shard, intent->value.size, intent->flags);
+    enum torc_status status =
+        admit(txn, shard, intent->value.size, write_bytes(write, intent->key), intent->flags);
 
     *version = NULL;
     if (status != TORC_OK)
@@ -219,7 +243,7 @@ find_as_demanded(struct torc_txn *txn, const struct intent *intent, struct findi
 
     if (status != TORC_OK)
         return status;
-    refused = torci_demand_check(intent->demand, finding->version, &txn->moment);
+    refused = torci_demand_check(intent->demand, finding->lent, &txn->moment);
     if (refused == TORC_OK)
         return TORC_OK;
     /* Nothing is written, so what was learnt is a read. */
@@ -228,15 +252,44 @@ find_as_demanded(struct torc_txn *txn, const struct intent *intent, struct findi
     return status != TORC_OK ? status : refused;
 }
 
+/* Write a key that has no write yet, whatever it is now: it need not be found at once. */
+static enum torc_status
+write_blindly(struct torc_txn *txn, struct torci_shard *shard, const struct intent *intent)
+{
+    struct finding finding = {.order = torci_key_order(txn->store, intent->key), .exists = true};
+    struct torci_write *write = NULL;
+    struct torci_version *version;
+    struct torci_undo *undo;
+    enum torc_status status = torci_ahead_step(txn, finding.order);
+
+    if (status == TORC_OK)
+        status = make_version(txn, intent, shard, NULL, &version);
+    if (status != TORC_OK)
+        return status;
+    status = torci_undo_prepare(txn, NULL, &undo);
+    if (status == TORC_OK)
+        status = obtain_write(txn, shard, intent->key, &finding, &write);
+    if (status == TORC_OK) {
+        set_version(txn, shard, write, version, undo);
+        torci_ahead_enter(txn, write);
+    } else {
+        torci_version_destroy(shard, version);
+    }
+    return status;
+}
+
 static enum torc_status
 write_key(struct torc_txn *txn, const struct intent *intent)
 {
     struct torci_write *write = torci_write_set_find(&txn->writes, txn->keyspace, intent->key);
     struct torci_version *version;
     struct torci_shard *shard;
+    struct torci_undo *undo;
     struct finding finding;
     enum torc_status status = torci_shard_obtain(txn->store, &shard);
 
+    if (status == TORC_OK && write == NULL && intent->demand->kind == TORCI_DEMAND_NOTHING && !intent->seen)
+        return write_blindly(txn, shard, intent);
     if (status == TORC_OK && write != NULL && intent->demand->kind != TORCI_DEMAND_NOTHING)
         status = torci_txn_resolve(txn, write);
     if (status != TORC_OK)
@@ -247,12 +300,14 @@ write_key(struct torc_txn *txn, const struct intent *intent)
     else
         status = torci_demand_check(intent->demand, write->version, &txn->moment);
     if (status == TORC_OK)
-        status = make_version(txn, intent, shard, &version);
+        status = make_version(txn, intent, shard, write, &version);
     if (status != TORC_OK)
         return status;
-    status = obtain_write(txn, intent->key, &finding, &write);
+    status = torci_undo_prepare(txn, write, &undo);
     if (status == TORC_OK)
-        set_version(txn, shard, write, version);
+        status = obtain_write(txn, shard, intent->key, &finding, &write);
+    if (status == TORC_OK)
+        set_version(txn, shard, write, version, undo);
     else
         torci_version_destroy(shard, version);
     return status;
@@ -273,7 +328,7 @@ checked_write(struct torc_txn *txn, const struct intent *intent)
 enum torc_status
 torc_txn_put(struct torc_txn *txn, struct torc_slice key, struct torc_slice value)
 {
-    struct intent intent = {key, value, UINT64_MAX, 0, &NO_DEMAND};
+    struct intent intent = {key, value, UINT64_MAX, 0, false, &NO_DEMAND};
 
     return checked_write(txn, &intent);
 }
@@ -282,7 +337,7 @@ enum torc_status
 torc_txn_put_if_absent(struct torc_txn *txn, struct torc_slice key, struct torc_slice value)
 {
     struct torci_demand demand = {TORCI_DEMAND_ABSENT, {NULL, 0}};
-    struct intent intent = {key, value, UINT64_MAX, 0, &demand};
+    struct intent intent = {key, value, UINT64_MAX, 0, false, &demand};
 
     return checked_write(txn, &intent);
 }
@@ -290,7 +345,7 @@ torc_txn_put_if_absent(struct torc_txn *txn, struct torc_slice key, struct torc_
 enum torc_status
 torc_txn_put_expiring(struct torc_txn *txn, struct torc_slice key, struct torc_slice value, uint64_t expires_ms)
 {
-    struct intent intent = {key, value, expires_ms == TORC_NEVER ? UINT64_MAX : expires_ms, 0, &NO_DEMAND};
+    struct intent intent = {key, value, expires_ms == TORC_NEVER ? UINT64_MAX : expires_ms, 0, false, &NO_DEMAND};
 
     return checked_write(txn, &intent);
 }
@@ -299,7 +354,7 @@ enum torc_status
 torc_txn_delete(struct torc_txn *txn, struct torc_slice key)
 {
     struct torci_demand demand = {TORCI_DEMAND_PRESENT, {NULL, 0}};
-    struct intent intent = {key, {NULL, 0}, UINT64_MAX, TORCI_VERSION_TOMBSTONE, &demand};
+    struct intent intent = {key, {NULL, 0}, UINT64_MAX, TORCI_VERSION_TOMBSTONE, false, &demand};
 
     return checked_write(txn, &intent);
 }
@@ -309,7 +364,7 @@ torc_txn_compare_and_set(struct torc_txn *txn, struct torc_slice key, const stru
                          const struct torc_slice *desired)
 {
     struct torci_demand demand = {expected == NULL ? TORCI_DEMAND_ABSENT : TORCI_DEMAND_EQUAL, {NULL, 0}};
-    struct intent intent = {key, {NULL, 0}, UINT64_MAX, desired == NULL ? TORCI_VERSION_TOMBSTONE : 0, &demand};
+    struct intent intent = {key, {NULL, 0}, UINT64_MAX, desired == NULL ? TORCI_VERSION_TOMBSTONE : 0, false, &demand};
     enum torc_status status;
 
     if (expected != NULL) {
@@ -326,7 +381,7 @@ torc_txn_compare_and_set(struct torc_txn *txn, struct torc_slice key, const stru
 enum torc_status
 torc_txn_get_for_update(struct torc_txn *txn, struct torc_slice key, struct torc_slice *value)
 {
-    struct intent intent = {key, {NULL, 0}, UINT64_MAX, 0, &NO_DEMAND};
+    struct intent intent = {key, {NULL, 0}, UINT64_MAX, 0, true, &NO_DEMAND};
     enum torc_status status;
     enum torc_status marked;
     uint64_t expires;
@@ -338,9 +393,11 @@ torc_txn_get_for_update(struct torc_txn *txn, struct torc_slice key, struct torc
         return status;
     intent.value = *value;
     intent.flags = status == TORC_OK ? 0 : TORCI_VERSION_TOMBSTONE;
-    if (status == TORC_OK && torc_txn_expiry(txn, key, &expires) == TORC_OK && expires != TORC_NEVER)
+    marked = status == TORC_OK ? torc_txn_expiry(txn, key, &expires) : TORC_OK;
+    if (status == TORC_OK && marked == TORC_OK && expires != TORC_NEVER)
         intent.expires = expires;
-    marked = checked_write(txn, &intent);
+    if (marked == TORC_OK)
+        marked = checked_write(txn, &intent);
     if (marked != TORC_OK)
         *value = torc_slice(NULL, 0);
     return marked != TORC_OK ? marked : status;
@@ -349,7 +406,7 @@ torc_txn_get_for_update(struct torc_txn *txn, struct torc_slice key, struct torc
 enum torc_status
 torc_txn_expire(struct torc_txn *txn, struct torc_slice key, uint64_t expires_ms)
 {
-    struct intent intent = {key, {NULL, 0}, expires_ms == TORC_NEVER ? UINT64_MAX : expires_ms, 0, &NO_DEMAND};
+    struct intent intent = {key, {NULL, 0}, expires_ms == TORC_NEVER ? UINT64_MAX : expires_ms, 0, true, &NO_DEMAND};
     enum torc_status status = torc_txn_get(txn, key, &intent.value);
 
     return status == TORC_OK ? checked_write(txn, &intent) : status;
@@ -363,36 +420,45 @@ merge_into(struct torc_txn *txn, struct torci_shard *shard, struct torci_write *
            const struct torci_version *base)
 {
     struct torci_version *version;
-    enum torc_status status = torci_merge_apply(shard, merges, base, &txn->moment, &version);
+    struct torci_undo *undo;
+    enum torc_status status = torci_undo_prepare(txn, write, &undo);
 
     if (status == TORC_OK)
-        set_version(txn, shard, write, version);
+        status = torci_merge_apply(shard, merges, base, &txn->moment, &version);
+    if (status != TORC_OK)
+        return status;
+    status = torci_txn_admit(txn, torci_version_bytes(version->size));
+    if (status == TORC_OK)
+        set_version(txn, shard, write, version, undo);
+    else
+        torci_version_destroy(shard, version);
     return status;
 }
 
 enum torc_status
 torci_txn_resolve(struct torc_txn *txn, struct torci_write *write)
 {
+    struct torci_sight sight;
     struct torci_shard *shard;
-    struct torci_record *record;
-    struct torci_version *base;
     enum torc_status status;
 
     if (write->version != NULL)
         return TORC_OK;
     status = torci_shard_obtain(txn->store, &shard);
-    if (status != TORC_OK)
-        return status;
-    base = torci_txn_look_up(txn, write->keyspace, write->key, write->order, &record);
-    status = torci_txn_note_read(txn, write->keyspace, record, base, write->key, write->order);
-    return status == TORC_OK ? merge_into(txn, shard, write, write->merges, base) : status;
+    if (status == TORC_OK)
+        status = torci_txn_look_up(txn, write->keyspace, write->key, write->order, &sight);
+    if (status == TORC_OK)
+        status = torci_txn_note_read(txn, write->keyspace, sight.record, sight.version, write->key, write->order);
+    return status == TORC_OK ? merge_into(txn, shard, write, write->merges, sight.lent) : status;
 }
 
 /* Note an operand for the commit to merge. */
 static enum torc_status
-defer_merge(struct torc_txn *txn, struct torc_slice key, const struct torci_merge *merge, struct torci_write *write)
+defer_merge(struct torc_txn *txn, struct torci_shard *shard, struct torc_slice key, const struct torci_merge *merge,
+            struct torci_write *write)
 {
     struct torci_merge *copy;
+    struct torci_undo *undo;
     struct finding finding;
     enum torc_status status = TORC_OK;
 
@@ -406,9 +472,11 @@ defer_merge(struct torc_txn *txn, struct torc_slice key, const struct torci_merg
     if (write == NULL)
         status = find_for_write(txn, txn->keyspace, key, true, &finding);
     if (status == TORC_OK)
-        status = obtain_write(txn, key, &finding, &write);
+        status = torci_undo_prepare(txn, write, &undo);
     if (status == TORC_OK)
-        add_merge(write, copy);
+        status = obtain_write(txn, shard, key, &finding, &write);
+    if (status == TORC_OK)
+        add_merge(txn, write, copy, undo);
     return status;
 }
 
@@ -429,11 +497,11 @@ torc_txn_merge(struct torc_txn *txn, struct torc_slice key, const struct torc_me
     write = torci_write_set_find(&txn->writes, txn->keyspace, key);
     status = torci_shard_obtain(txn->store, &shard);
     if (status == TORC_OK)
-        status = admit(txn, shard, operand.size, 0);
+        status = admit(txn, shard, operand.size, write_bytes(write, key), 0);
     if (status == TORC_OK && write != NULL && write->version != NULL)
         status = merge_into(txn, shard, write, &merge, write->version);
     else if (status == TORC_OK)
-        status = defer_merge(txn, key, &merge, write);
+        status = defer_merge(txn, shard, key, &merge, write);
     torci_txn_leave(txn);
     return status;
 }

@@ -137,3 +137,20 @@ torci_write_set_add(struct torci_write_set *set, struct torci_arena *arena, stru
     set->count++;
     return write;
 }
+
+void
+torci_write_set_remove(struct torci_write_set *set, struct torci_write *write)
+{
+    struct torci_write *path[TORCI_WRITE_LANES_MAX] = {NULL};
+
+    find_before(set, write->keyspace, write->key, false, path);
+    torc_assert(lanes_after(set, path[0])[0] == write);
+    for (unsigned lane = 0; lane < set->lanes; lane++) {
+        struct torci_write **place = path[lane] == NULL ? &set->heads[lane] : &path[lane]->next[lane];
+
+        if (*place != write)
+            break; /* It is in no lane above either. */
+        *place = write->next[lane];
+    }
+    set->count--;
+}

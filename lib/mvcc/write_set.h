@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/write_set: what a transaction is going to write, in the order of keyspaces (by number) and keys: a skip list of its own, in its own arena.
+/* mvcc/write_set: what a transaction is going to write, in the order of keyspaces (by number) and keys: a skip list of
+ * its own, in its own arena.
  *
  *   lane 1   head ------------> m -----------> NULL      Nothing here is shared: one thread at a time. The versions
  *   lane 0   head --> c ------> m --> x -----> NULL      are ready to be linked, so that commit copies nothing.
@@ -33,9 +34,12 @@ struct torci_write {
     struct torci_merge *merges_last;
     struct torci_record *record;        /* The record, if known: live in the snapshot, or found in this section. */
     struct torci_record *fresh;         /* A private record made for `key`, or NULL. */
+    uint64_t noted;                     /* The savepoint whose note was taken last (savepoint.h I1); 0: none. */
+    bool kept;                          /* `key` is in the arena. */
     bool installed;                     /* `version` is reachable. */
     bool was_live;                      /* What `version` replaced was no tombstone. Valid if installed. */
     bool was_shown;                     /* And had not expired. */
+    uint64_t was_due;                   /* When it expires; UINT64_MAX: never, or it was none. */
     struct torci_write *next[];         /* Lanes. */
 };
 
@@ -61,6 +65,9 @@ struct torci_write *torci_write_set_before(const struct torci_write_set *set, co
 /* Add a write of `key`, which has none yet; the slice is kept as it is, other fields are zero. NULL: no memory. */
 struct torci_write *torci_write_set_add(struct torci_write_set *set, struct torci_arena *arena,
                                         struct torc_keyspace *keyspace, struct torc_slice key);
+
+/* Take a write of the set out. Its memory stays as it is. */
+void torci_write_set_remove(struct torci_write_set *set, struct torci_write *write);
 
 /* The first, and the one after. */
 static inline struct torci_write *

@@ -1,0 +1,722 @@
+/* SPDX-License-Identifier: MIT */
+/* server/connection.c: connections on an event loop.
+ *
+ *   socket -> loop->input (shared) -> requests -> session->out (lent: loop->spares) -> socket
+ *               | rest of a request                  | rest of the replies
+ *               v                                    v
+ *             connection->in                     connection->sending (one write under way)
+ *
+ * A connection between two requests owns no buffer: bytes are read into the loop's own and replies are written into one
+ * of the loop's spare ones, warm in the cache; only what is left over moves into buffers of the connection.
+ * Replies are not sent where they are made: the loop first reads from all sockets that have something, and then writes
+ * to all of them before it sleeps. A peer that waits for many of its connections is woken once, not once for each.
+ *
+ *   OPEN        reads requests and answers them
+ *   DRAINING    reads no more (QUIT, a broken protocol, the peer's end of file, shutdown), sends what is there
+ *   LINGERING   has sent all and its own end of file, and throws away what still comes: closing a socket with unread
+ *               bytes would let the peer's system drop our last reply
+ *   CLOSED      waits for the loop to let go of the handle
+ *
+ * Invariants  I1  at most one write is under way (`writing`), and `sending` is its memory
+ *             I2  a connection on the ready list has whole requests in `in` and does not read
+ *             I3  a connection reads only while its unsent replies are below the mark: a client that does not read
+ *                 its replies is not served, and its memory is bounded
+ *             I4  a connection on the held list has a request in its session that waits, and does not read
+ *             I5  whatever lies in session->out has a write under way before it, or its connection is on TO_SEND; the
+ *                 loop does not sleep with a connection there
+ * Fairness    A connection runs at most TURN_REQUESTS requests, then goes to the end of the ready list; between two
+ *             rounds of that list the loop polls all sockets. */
+#define _GNU_SOURCE
+#include "connection.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "commands.h"
+
+#define ROOM_MIN (16u * 1024u)          /* Room for a read behind an incomplete request. */
+#define TURN_REQUESTS 128u
+#define SEND_BATCH 64u                  /* Connections that may wait for others before their replies are sent. */
+#define KEPT_MAX (1024u * 1024u)        /* Greatest buffer that is kept for the next use; and all spares together. */
+#define LINGER_MS 2000u
+#define DRAIN_READS 1024u               /* Of TORCD_INPUT_SIZE, at shutdown, from one client. */
+
+/* ---- Lists ---------------------------------------------------------------------------------------------------- */
+
+static void
+list_add(struct torcd_connection *connection, enum torcd_list list)
+{
+    struct torcd_loop *loop = connection->loop;
+
+    if (connection->is_on[list])
+        return;
+    connection->is_on[list] = true;
+    connection->next_on[list] = NULL;
+    *(loop->lists[list].first == NULL ? &loop->lists[list].first : &loop->lists[list].last->next_on[list]) =
+        connection;
+    loop->lists[list].last = connection;
+    loop->lists[list].count++;
+}
+
+static void
+list_remove(struct torcd_connection *connection, enum torcd_list list)
+{
+    struct torcd_loop *loop = connection->loop;
+    struct torcd_connection **link = &loop->lists[list].first, *before = NULL;
+
+    if (!connection->is_on[list])
+        return;
+    while (*link != connection) {
+        before = *link;
+        link = &before->next_on[list];
+    }
+    *link = connection->next_on[list];
+    if (loop->lists[list].last == connection)
+        loop->lists[list].last = before;
+    connection->is_on[list] = false;
+    loop->lists[list].count--;
+}
+
+/* Take the first connection off the list; NULL: there is none. */
+static struct torcd_connection *
+list_take(struct torcd_loop *loop, enum torcd_list list)
+{
+    struct torcd_connection *first = loop->lists[list].first;
+
+    if (first != NULL)
+        list_remove(first, list);
+    return first;
+}
+
+/* ---- Ends ----------------------------------------------------------------------------------------------------- */
+
+static void
+uncount(struct torcd_loop *loop)
+{
+    /* Relaxed: figures. */
+    atomic_fetch_sub_explicit(&loop->connections_count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&loop->worker->server->clients, 1, memory_order_relaxed);
+}
+
+void
+torcd_connection_refuse(struct torcd_loop *loop, int fd)
+{
+    (void)close(fd);
+    uncount(loop);
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    struct torcd_connection *connection = handle->data;
+    struct torcd_loop *loop = connection->loop;
+
+    *(connection->previous != NULL ? &connection->previous->next : &loop->connections) = connection->next;
+    if (connection->next != NULL)
+        connection->next->previous = connection->previous;
+    torcd_buffer_fini(&connection->in);
+    torcd_buffer_fini(&connection->sending);
+    torcd_release(connection);
+    uncount(loop);
+}
+
+void
+torcd_connection_close(struct torcd_connection *connection)
+{
+    if (connection->state == TORCD_CLOSED)
+        return;
+    for (enum torcd_list list = 0; list < TORCD_LISTS; list++)
+        list_remove(connection, list);
+    connection->state = TORCD_CLOSED;
+    torcd_session_destroy(connection->session);
+    connection->session = NULL;
+    uv_close(&connection->uv.handle, on_closed);
+}
+
+static void
+drop(struct torcd_connection *connection)
+{
+    torcd_count(&connection->loop->worker->counters.clients_dropped, 1);
+    torcd_connection_close(connection);
+}
+
+static size_t
+unsent_bytes(const struct torcd_connection *connection)
+{
+    return connection->writing ? uv_stream_get_write_queue_size(&connection->uv.stream) : 0;
+}
+
+/* Requests wait until the peer has taken replies (I3). */
+static bool
+is_backed_up(const struct torcd_connection *connection)
+{
+    return unsent_bytes(connection) + connection->session->out.size > torcd_commands_output_mark(connection->session);
+}
+
+/* ---- Buffers -------------------------------------------------------------------------------------------------- */
+
+static void
+take_back(struct torcd_loop *loop, struct torcd_buffer *buffer)
+{
+    if (buffer->data == NULL)
+        return;
+    if (loop->spares_count == TORCD_SPARES_MAX || buffer->capacity > KEPT_MAX - loop->spares_bytes) {
+        torcd_buffer_fini(buffer);
+        return;
+    }
+    torcd_buffer_truncate(buffer, 0);
+    loop->spares_bytes += buffer->capacity;
+    loop->spares[loop->spares_count++] = *buffer;
+    memset(buffer, 0, sizeof *buffer);
+}
+
+static void
+lend(struct torcd_loop *loop, struct torcd_buffer *buffer)
+{
+    if (buffer->data != NULL || loop->spares_count == 0)
+        return;
+    *buffer = loop->spares[--loop->spares_count];
+    loop->spares_bytes -= buffer->capacity;
+}
+
+void
+torcd_connection_free_spares(struct torcd_loop *loop)
+{
+    while (loop->spares_count > 0)
+        torcd_buffer_fini(&loop->spares[--loop->spares_count]);
+    loop->spares_bytes = 0;
+}
+
+/* ---- Writing -------------------------------------------------------------------------------------------------- */
+
+static void start_reading(struct torcd_connection *connection);
+static void send_replies(struct torcd_connection *connection);
+static void process_kept(struct torcd_connection *connection, unsigned budget);
+
+static void
+on_idle(uv_idle_t *idle)
+{
+    struct torcd_loop *loop = idle->data;
+
+    /* One round: those that are ready now, not those that become ready meanwhile. */
+    for (unsigned left = loop->lists[TORCD_READY].count; left > 0; left--) {
+        struct torcd_connection *connection = list_take(loop, TORCD_READY);
+        if (connection == NULL)
+            break;
+        process_kept(connection, TURN_REQUESTS);
+    }
+    if (loop->lists[TORCD_READY].count == 0)
+        (void)uv_idle_stop(&loop->idle);
+}
+
+static void
+make_ready(struct torcd_connection *connection)
+{
+    list_add(connection, TORCD_READY);
+    (void)uv_idle_start(&connection->loop->idle, on_idle);
+}
+
+static void
+on_lingering(uv_shutdown_t *request, int status)
+{
+    struct torcd_connection *connection = request->data;
+
+    if (status != 0)
+        torcd_connection_close(connection);
+}
+
+/* All replies are sent: go on to the end. */
+static void
+finish(struct torcd_connection *connection)
+{
+    connection->progress_ms = uv_now(&connection->loop->uv);
+    if (!connection->linger) {
+        torcd_connection_close(connection);
+        return;
+    }
+    connection->state = TORCD_LINGERING;
+    connection->shutdown.data = connection;
+    if (uv_shutdown(&connection->shutdown, &connection->uv.stream, on_lingering) != 0)
+        torcd_connection_close(connection);
+    else
+        start_reading(connection);
+}
+
+static void
+on_written(uv_write_t *request, int status)
+{
+    struct torcd_connection *connection = request->data;
+
+    connection->writing = false;
+    take_back(connection->loop, &connection->sending);
+    if (connection->state == TORCD_CLOSED)
+        return;
+    connection->session->unsent = 0;
+    if (status != 0) {
+        torcd_connection_close(connection);
+        return;
+    }
+    send_replies(connection);
+    if (connection->state == TORCD_OPEN && connection->waits && !is_backed_up(connection)) {
+        connection->waits = false;
+        make_ready(connection);
+    }
+}
+
+/* The socket took `taken` bytes of session->out and no more: hand the rest to the event loop. */
+static void
+send_rest(struct torcd_connection *connection, size_t taken)
+{
+    struct torcd_buffer *out = &connection->session->out, *sending = &connection->sending;
+    uv_buf_t rest[4];
+    unsigned count = 0;
+
+    assert(taken < out->size && !connection->writing);
+    *sending = *out;
+    memset(out, 0, sizeof *out);
+    connection->writing = true;
+    connection->unsent = sending->size - taken;
+    connection->session->unsent = connection->unsent;
+    connection->write.data = connection;
+    for (size_t at = taken; at < sending->size && count < 4; count++) {
+        size_t left = sending->size - at, piece = left > INT32_MAX ? INT32_MAX : left;
+        rest[count] = uv_buf_init(sending->data + at, (unsigned)piece);
+        at += piece;
+    }
+    if (uv_write(&connection->write, &connection->uv.stream, rest, count, on_written) != 0) {
+        connection->writing = false;
+        torcd_connection_close(connection);
+    }
+}
+
+/* Send what is in session->out: what the socket takes at once, and the rest when it can. */
+static void
+send_replies(struct torcd_connection *connection)
+{
+    struct torcd_buffer *out = &connection->session->out;
+
+    list_remove(connection, TORCD_TO_SEND);
+    if (connection->writing)
+        return;
+    if (out->size > 0) {
+        uv_buf_t buffer = uv_buf_init(out->data, (unsigned)(out->size > INT32_MAX ? INT32_MAX : out->size));
+        int sent = uv_try_write(&connection->uv.stream, &buffer, 1);
+
+        if (sent < 0 && sent != UV_EAGAIN) {
+            torcd_connection_close(connection);
+            return;
+        }
+        torcd_count(&connection->loop->worker->counters.bytes_out, out->size);
+        connection->progress_ms = uv_now(&connection->loop->uv);
+        if (sent < 0 || (size_t)sent < out->size) {
+            send_rest(connection, sent < 0 ? 0 : (size_t)sent);
+            return;
+        }
+    }
+    take_back(connection->loop, out);
+    if (connection->state == TORCD_DRAINING)
+        finish(connection);
+}
+
+void
+torcd_connection_send_all(struct torcd_loop *loop)
+{
+    for (struct torcd_connection *connection; (connection = list_take(loop, TORCD_TO_SEND)) != NULL;) {
+        if (connection->session->doomed)
+            drop(connection);
+        else if (connection->state != TORCD_LINGERING)
+            send_replies(connection);
+    }
+}
+
+/* The session was pushed to, or doomed. */
+static void
+on_notice(struct torcd_session *session)
+{
+    list_add(session->connection, TORCD_TO_SEND);
+}
+
+static void
+stop_reading(struct torcd_connection *connection)
+{
+    if (connection->reading)
+        (void)uv_read_stop(&connection->uv.stream);
+    connection->reading = false;
+}
+
+static void
+drain(struct torcd_connection *connection, bool linger)
+{
+    stop_reading(connection);
+    list_remove(connection, TORCD_READY);
+    list_remove(connection, TORCD_HELD);
+    connection->state = TORCD_DRAINING;
+    connection->linger = linger;
+    send_replies(connection);
+}
+
+/* ---- Requests ------------------------------------------------------------------------------------------------- */
+
+/* Keep what was not consumed of the window, which lies in connection->in or in the loop's input. */
+static bool
+keep_rest(struct torcd_connection *connection, const char *window, size_t size, size_t consumed)
+{
+    struct torcd_buffer *in = &connection->in;
+
+    if (in->size == 0) {
+        if (consumed == size)
+            return true;
+        torcd_buffer_append(in, window + consumed, size - consumed);
+        return in->fault == TORCD_FAULT_NONE;
+    }
+    connection->in_begin += consumed;
+    if (connection->in_begin == in->size) {
+        connection->in_begin = 0;
+        torcd_buffer_truncate(in, 0);
+        if (in->capacity > KEPT_MAX)
+            torcd_buffer_fini(in);
+    }
+    return true;
+}
+
+/* The turn is over, or replies pile up. I2, I3: no reading before the requests at hand have run. */
+static void
+pause_requests(struct torcd_connection *connection)
+{
+    send_replies(connection);
+    if (connection->state != TORCD_OPEN)
+        return;
+    stop_reading(connection);
+    torcd_count(&connection->loop->worker->counters.turns_cut, 1);
+    if (is_backed_up(connection))
+        connection->waits = true;
+    else
+        make_ready(connection);
+}
+
+/* ---- Requests that are held ----------------------------------------------------------------------------------- */
+
+/* A thread of libuv's. */
+static void
+collect(uv_work_t *work)
+{
+    struct torcd_loop *loop = work->data;
+
+    /* A failure leaves something; the requests that are held will meet it. */
+    (void)!torc_mvcc_collect(loop->worker->server->store);
+}
+
+static void
+on_collected(uv_work_t *work, int status)
+{
+    struct torcd_loop *loop = work->data;
+
+    (void)status;
+    loop->collecting = false;
+    for (struct torcd_connection *connection; (connection = list_take(loop, TORCD_HELD)) != NULL;)
+        make_ready(connection);
+}
+
+/* One collection serves all who wait when it ends: what they met was there when it began, or is little. */
+static void
+hold(struct torcd_connection *connection)
+{
+    struct torcd_loop *loop = connection->loop;
+
+    stop_reading(connection);
+    list_add(connection, TORCD_HELD);
+    loop->collect.data = loop;
+    if (!loop->collecting && uv_queue_work(&loop->uv, &loop->collect, collect, on_collected) != 0)
+        on_collected(&loop->collect, 0);
+    else
+        loop->collecting = true;
+}
+
+/* Run the requests in the window, see to it that the replies are sent, and how it goes on. */
+static void
+process(struct torcd_connection *connection, char *window, size_t size, unsigned budget)
+{
+    struct torcd_loop *loop = connection->loop;
+    struct torcd_session *session = connection->session;
+    size_t consumed = 0;
+
+    lend(loop, &session->out);
+    enum torcd_feed feed =
+        torcd_commands_feed(session, window, size, unsent_bytes(connection), &budget, &consumed);
+    if (!keep_rest(connection, window, size, consumed)) {
+        torcd_connection_close(connection);
+        return;
+    }
+    if (session->doomed || session->out.size > 0)
+        list_add(connection, TORCD_TO_SEND);                                            /* I5 */
+    else
+        take_back(loop, &session->out);
+    if (session->doomed)
+        stop_reading(connection);
+    else if (session->closing)
+        drain(connection, true);
+    else if (feed == TORCD_FEED_CUT)
+        pause_requests(connection);
+    else if (feed == TORCD_FEED_HELD)
+        hold(connection);
+    else
+        start_reading(connection);
+    if (loop->lists[TORCD_TO_SEND].count >= SEND_BATCH)
+        torcd_connection_send_all(loop);
+}
+
+/* As process(), with the window in connection->in. */
+static void
+process_kept(struct torcd_connection *connection, unsigned budget)
+{
+    const struct torcd_buffer *in = &connection->in;
+
+    if (in->size == 0)
+        process(connection, connection->loop->input, 0, budget);
+    else
+        process(connection, in->data + connection->in_begin, in->size - connection->in_begin, budget);
+}
+
+/* ---- Reading -------------------------------------------------------------------------------------------------- */
+
+/* Make room behind connection->in for the request that is incomplete. The window moves to the front of its buffer
+ * first: at most one move of an incomplete request per request, so that the cost stays linear. */
+static bool
+make_room(struct torcd_connection *connection)
+{
+    struct torcd_buffer *in = &connection->in;
+    size_t have = in->size - connection->in_begin, wanted = torcd_resp_wanted(&connection->session->parser);
+    size_t room = wanted > have ? wanted - have : 0, most = have > TORCD_INPUT_SIZE ? have : TORCD_INPUT_SIZE;
+
+    if (connection->in_begin > 0) {
+        memmove(in->data, in->data + connection->in_begin, have);
+        in->size = have;
+        connection->in_begin = 0;
+    }
+    if (room > most)
+        room = most;        /* Announced is not received: memory follows the bytes. */
+    return torcd_buffer_reserve(in, room < ROOM_MIN ? ROOM_MIN : room);
+}
+
+static void
+on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    struct torcd_connection *connection = handle->data;
+    struct torcd_buffer *in = &connection->in;
+
+    (void)suggested;
+    *buffer = uv_buf_init(connection->loop->input, TORCD_INPUT_SIZE);
+    if (connection->state != TORCD_OPEN || in->size == 0)
+        return;
+    if (make_room(connection))
+        *buffer = uv_buf_init(in->data + in->size, (unsigned)(in->capacity - in->size > INT32_MAX
+                                                                  ? INT32_MAX : in->capacity - in->size));
+    else
+        *buffer = uv_buf_init(NULL, 0);
+}
+
+static void
+on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+{
+    struct torcd_connection *connection = stream->data;
+
+    if (count == 0 || connection->state == TORCD_CLOSED)
+        return;
+    if (connection->state == TORCD_LINGERING) {
+        if (count < 0)
+            torcd_connection_close(connection);
+        return;
+    }
+    if (count == UV_EOF) {
+        drain(connection, false);
+        return;
+    }
+    if (count < 0) {
+        torcd_connection_close(connection);
+        return;
+    }
+
+    connection->active_ms = uv_now(&connection->loop->uv);
+    torcd_count(&connection->loop->worker->counters.bytes_in, (uint64_t)count);
+    if (connection->in.size == 0) {
+        process(connection, buffer->base, (size_t)count, TURN_REQUESTS);
+        return;
+    }
+    connection->in.size += (size_t)count;
+    process_kept(connection, TURN_REQUESTS);
+}
+
+static void
+start_reading(struct torcd_connection *connection)
+{
+    if (connection->reading)
+        return;
+    connection->reading = uv_read_start(&connection->uv.stream, on_allocate, on_read) == 0;
+    if (!connection->reading)
+        torcd_connection_close(connection);
+}
+
+/* ---- Limits of time, the end ---------------------------------------------------------------------------------- */
+
+void
+torcd_connection_sweep(struct torcd_connection *connection, uint64_t now_ms)
+{
+    struct torcd_session *session = connection->session;
+    const struct torcd_server *server = connection->loop->worker->server;
+    uint64_t idle_s = torcd_setting(server, TORCD_IDLE_TIMEOUT), output_s = torcd_setting(server, TORCD_OUTPUT_TIMEOUT);
+    uint64_t watch_s = torcd_setting(server, TORCD_WATCH_TIMEOUT);
+    size_t unsent = unsent_bytes(connection);
+
+    if (connection->state == TORCD_LINGERING && now_ms - connection->progress_ms > LINGER_MS) {
+        torcd_connection_close(connection);
+        return;
+    }
+    if (unsent == 0 || unsent != connection->unsent) {
+        connection->unsent = unsent;
+        connection->progress_ms = connection->state == TORCD_LINGERING ? connection->progress_ms : now_ms;
+    }
+    if (watch_s > 0 && session->watched_count > 0
+        && torcd_now_ns() - session->watch_began_ns > watch_s * UINT64_C(1000000000))
+        torcd_session_expire_watch(session);
+    if (output_s > 0 && unsent > 0 && now_ms - connection->progress_ms > output_s * 1000)
+        drop(connection);
+    else if (idle_s > 0 && connection->state == TORCD_OPEN && unsent == 0 && !torcd_session_listens(session)
+             && now_ms - connection->active_ms > idle_s * 1000)
+        drop(connection);
+    else if (connection->in.size == 0)
+        torcd_buffer_fini(&connection->in);
+}
+
+/* Read without waiting, behind what is kept; what there was is in connection->in or in the loop's input. */
+static ssize_t
+read_at_once(struct torcd_connection *connection, int fd)
+{
+    struct torcd_buffer *in = &connection->in;
+
+    if (in->size == 0)
+        return recv(fd, connection->loop->input, TORCD_INPUT_SIZE, MSG_DONTWAIT);
+    return make_room(connection) ? recv(fd, in->data + in->size, in->capacity - in->size, MSG_DONTWAIT) : -1;
+}
+
+void
+torcd_connection_answer_rest(struct torcd_connection *connection)
+{
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&connection->uv.handle, &fd) != 0) {
+        torcd_connection_close(connection);
+        return;
+    }
+    connection->session->can_hold = false;      /* The loop does not wait any more. */
+    for (unsigned i = 0; i < DRAIN_READS && connection->state == TORCD_OPEN && !connection->waits
+                         && !connection->session->doomed; i++) {
+        if (connection->is_on[TORCD_READY] || connection->is_on[TORCD_HELD]) {
+            list_remove(connection, TORCD_READY);
+            list_remove(connection, TORCD_HELD);
+            process_kept(connection, UINT32_MAX);
+            continue;
+        }
+        ssize_t count = read_at_once(connection, fd);
+        if (count <= 0)
+            break;
+        if (connection->in.size == 0)
+            process(connection, connection->loop->input, (size_t)count, UINT32_MAX);
+        else {
+            connection->in.size += (size_t)count;
+            process_kept(connection, UINT32_MAX);
+        }
+    }
+    if (connection->state == TORCD_OPEN)
+        drain(connection, false);
+}
+
+/* ---- Beginnings ----------------------------------------------------------------------------------------------- */
+
+/* Write the peer's address as CLIENT LIST tells it; for a Unix socket, which has none, that of the listener. Returns
+ * whether it is a Unix socket. */
+static bool
+describe_peer(int fd, char *text, size_t size)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+        struct sockaddr_storage storage;
+    } address;
+    socklen_t length = sizeof address;
+    char host[INET6_ADDRSTRLEN] = "?";
+
+    memset(&address, 0, sizeof address);
+    (void)snprintf(text, size, "?:0");
+    if (getsockname(fd, &address.any, &length) == 0 && address.any.sa_family == AF_UNIX) {
+        (void)snprintf(text, size, "%.*s:0", (int)sizeof address.un.sun_path, address.un.sun_path);
+        return true;
+    }
+    length = sizeof address;
+    if (getpeername(fd, &address.any, &length) != 0)
+        return false;
+    if (address.any.sa_family == AF_INET6) {
+        (void)uv_ip6_name(&address.in6, host, sizeof host);
+        (void)snprintf(text, size, "[%s]:%u", host, ntohs(address.in6.sin6_port));
+    } else if (address.any.sa_family == AF_INET) {
+        (void)uv_ip4_name(&address.in, host, sizeof host);
+        (void)snprintf(text, size, "%s:%u", host, ntohs(address.in.sin_port));
+    }
+    return false;
+}
+
+static int
+open_tcp(struct torcd_connection *connection, int fd)
+{
+    uint64_t keepalive = torcd_setting(connection->loop->worker->server, TORCD_KEEPALIVE);
+    int status = uv_tcp_open(&connection->uv.tcp, fd);
+
+    if (status != 0)
+        return status;
+    (void)uv_tcp_nodelay(&connection->uv.tcp, 1);
+    if (keepalive > 0)
+        (void)uv_tcp_keepalive(&connection->uv.tcp, 1, (unsigned)keepalive);
+    return 0;
+}
+
+void
+torcd_connection_open(struct torcd_loop *loop, int fd)
+{
+    struct torcd_connection *connection = torcd_allocate(1, sizeof *connection);
+    char peer[160];
+
+    if (connection == NULL) {
+        torcd_connection_refuse(loop, fd);
+        return;
+    }
+    bool is_unix = describe_peer(fd, peer, sizeof peer);
+    /* These two cannot fail: they only fill the handle. */
+    (void)(is_unix ? uv_pipe_init(&loop->uv, &connection->uv.pipe, 0) : uv_tcp_init(&loop->uv, &connection->uv.tcp));
+    connection->loop = loop;
+    connection->uv.handle.data = connection;
+    connection->next = loop->connections;
+    if (connection->next != NULL)
+        connection->next->previous = connection;
+    loop->connections = connection;
+    if ((is_unix ? uv_pipe_open(&connection->uv.pipe, fd) : open_tcp(connection, fd)) != 0)
+        (void)close(fd);
+    else
+        connection->session = torcd_session_create(loop->worker, peer);
+    if (connection->session == NULL) {
+        connection->state = TORCD_CLOSED;
+        uv_close(&connection->uv.handle, on_closed);
+        return;
+    }
+    connection->session->connection = connection;
+    connection->session->notice = on_notice;
+    connection->session->can_hold = true;
+    connection->active_ms = uv_now(&loop->uv);
+    connection->progress_ms = connection->active_ms;
+    start_reading(connection);
+}
