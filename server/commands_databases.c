@@ -47,16 +47,21 @@ struct databases {
     unsigned end;
 };
 
-/* Whether the session's database has no key. */
+/* Whether the session's database has no key, so that it need not be replaced. One that is told to be empty is looked
+ * at in the transaction: keys that come meanwhile are a conflict. Others are not looked at, so that FLUSHDB has no
+ * conflict with those who write there. */
 static enum torc_status
 is_empty(struct torcd_session *session, struct torc_txn *txn, bool *empty)
 {
+    struct torcd_worker *worker = session->worker;
     struct torc_cursor *cursor = NULL;
     struct torc_slice key;
     enum torc_status status = torcd_keyspace_use(session, txn);
 
-    if (status == TORC_OK)
-        status = torc_txn_scan(txn, NULL, &cursor);
+    *empty = false;
+    if (status != TORC_OK || worker->delta[session->database] != 0 || torc_keyspace_keys(torc_txn_keyspace(txn)) > 0)
+        return status;
+    status = torc_txn_scan(txn, NULL, &cursor);
     if (status == TORC_OK)
         status = torc_cursor_next(cursor, &key, NULL);
     torc_cursor_close(cursor);

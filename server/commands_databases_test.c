@@ -96,6 +96,27 @@ Test(commands_databases, give_some_key_and_each_of_a_few)
         cr_expect_neq(ask(0, "RANDOMKEY")[0], '_');
 }
 
+/* Keyspaces that were replaced are dropped, also those of an EXEC that was undone. */
+Test(commands_databases, leave_no_keyspace_behind)
+{
+    size_t before, after;
+
+    cr_assert_eq(torc_mvcc_keyspaces(store, NULL, 0, &before), TORC_OK);
+    for (int i = 0; i < 100; i++) {
+        (void)ask(0, "SET a 1");
+        cr_assert_str_eq(ask(0, i % 2 == 0 ? "FLUSHDB" : "FLUSHALL"), OK);
+        (void)ask(1, "MULTI");
+        (void)ask(1, "SET a 1");
+        (void)ask(1, "FLUSHDB");
+        (void)ask(1, "FLUSHDB");
+        (void)ask(1, "EXEC");
+    }
+    (void)hear(0);
+    (void)hear(1);
+    cr_assert_eq(torc_mvcc_keyspaces(store, NULL, 0, &after), TORC_OK);
+    cr_expect_eq(after, before);
+}
+
 static void
 run_line(unsigned number, const char *text)
 {
@@ -154,6 +175,8 @@ flush_and_count(void *context, unsigned number)
                                      : "INCR n\r\nSET n 5\r\nAPPEND n 0\r\nDEL n\r\n");
         if (number == 0)
             cr_assert_str_eq(out->data, OK OK NIL ":0\r\n");
+        else
+            cr_assert_null(strstr(out->data, "-ERR"), "%s", out->data);
         torcd_buffer_truncate(out, 0);
     }
 }
@@ -165,6 +188,61 @@ Test(commands_databases, are_flushed_beside_writers)
     (void)ask(0, "FLUSHALL");
     cr_expect_str_eq(ask(0, "DBSIZE"), ":0\r\n");
     cr_expect_str_eq(ask(1, "DBSIZE"), ":0\r\n");
+}
+
+/* One thread writes the only key there is without pause; the other one flushes, and each FLUSHDB finds its moment. */
+static void
+write_or_flush(void *context, unsigned number)
+{
+    (void)context;
+    for (int i = 0; i < 500; i++) {
+        struct torcd_buffer *out = &sessions[number]->out;
+        run_line(number, number == 0 ? "FLUSHDB\r\n" : "SET hot 1\r\nINCR hot\r\nMSET hot 1\r\nGETSET hot 2\r\n");
+        if (number == 0)
+            cr_assert_str_eq(out->data, OK);
+        torcd_buffer_truncate(out, 0);
+    }
+}
+
+Test(commands_databases, are_flushed_under_one_hot_key)
+{
+    torct_race(WORKERS, write_or_flush, NULL);
+    (void)hear(0);
+}
+
+/* One thread sets a key to ever greater numbers, flushing in between; the other one looks by a transaction, which reads
+ * the map in the store, then by a plain command, which uses the copy. Once the transaction has seen that a number is
+ * gone, the plain command must not find it. */
+static void
+flush_or_compare(void *context, unsigned number)
+{
+    struct torcd_buffer *out = &sessions[number]->out;
+    long greatest = 0;
+    char line[64];
+
+    (void)context;
+    for (int i = 1; i <= 4000; i++) {
+        if (number == 0) {
+            (void)snprintf(line, sizeof line, "SET k %d\r\nFLUSHDB\r\n", i);
+            run_line(0, line);
+        } else {
+            long seen, plain;
+            run_line(1, "MULTI\r\nGET k\r\nEXEC\r\nGET k\r\n");
+            const char *exec = strstr(out->data, "*1\r\n") + 4, *get = strchr(exec, '\n') + 1;
+            if (sscanf(exec, "$%*d\r\n%ld", &seen) == 1 && exec[1] != '-') {
+                greatest = seen > greatest ? seen : greatest;
+                get = strchr(get, '\n') + 1;
+            } else if (sscanf(get, "$%*d\r\n%ld", &plain) == 1 && get[1] != '-')
+                cr_assert_gt(plain, greatest, "%ld came back", plain);
+        }
+        torcd_buffer_truncate(out, 0);
+    }
+}
+
+Test(commands_databases, are_not_seen_again_after_they_were_flushed)
+{
+    torct_race(WORKERS, flush_or_compare, NULL);
+    (void)hear(0);
 }
 
 /* A full store has no room for the row of a new keyspace. */

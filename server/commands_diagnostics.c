@@ -167,13 +167,16 @@ torcd_command_memory_stats(struct torcd_session *session)
         torcd_reply_status(session, status);
         return;
     }
+    uint64_t keys = 0;
+    for (unsigned i = 0; i < session->worker->databases; i++)
+        keys += torcd_server_keys(session->worker->server, i);
     torcd_resp_map(&session->out, session->protocol, 5);
     torcd_reply_string(session, "total.allocated");
     torcd_reply_integer(session, (int64_t)stats.memory_bytes);
     torcd_reply_string(session, "keys.count");
-    torcd_reply_integer(session, (int64_t)stats.keys);
+    torcd_reply_integer(session, (int64_t)keys);
     torcd_reply_string(session, "keys.bytes-per-key");
-    torcd_reply_integer(session, stats.keys == 0 ? 0 : (int64_t)(stats.memory_bytes / stats.keys));
+    torcd_reply_integer(session, keys == 0 ? 0 : (int64_t)(stats.memory_bytes / keys));
     torcd_reply_string(session, "versions.count");
     torcd_reply_integer(session, (int64_t)(stats.versions_created - stats.versions_freed));
     torcd_reply_string(session, "retired.bytes");

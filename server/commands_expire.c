@@ -51,16 +51,21 @@ time_form(struct torc_slice word, struct torcd_time_form *form)
     return form->seconds || form->absolute || torcd_is_word(word, "px");
 }
 
+static bool
+is_same_form(struct torcd_time_form one, struct torcd_time_form other)
+{
+    return one.seconds == other.seconds && one.absolute == other.absolute;
+}
+
 bool
 torcd_set_options_parse(struct torcd_session *session, size_t first, bool getex, struct torcd_set_options *options)
 {
-    const struct torc_slice *text = NULL;
-    struct torcd_time_form form = {false, false}, chosen = {false, false};
+    struct torcd_time_form form = {false, false};
 
     memset(options, 0, sizeof *options);
     for (size_t i = first; i < session->arguments_count; i++) {
         struct torc_slice word = torcd_argument(session, i);
-        bool free = !options->keep && !options->persist;
+        bool may_expire = !options->keep && !options->persist;
 
         if (!getex && torcd_is_word(word, "nx") && !options->if_present)
             options->if_absent = true;
@@ -68,21 +73,28 @@ torcd_set_options_parse(struct torcd_session *session, size_t first, bool getex,
             options->if_present = true;
         else if (!getex && torcd_is_word(word, "get"))
             options->get = true;
-        else if (!getex && torcd_is_word(word, "keepttl") && text == NULL)
+        else if (!getex && torcd_is_word(word, "keepttl") && !options->expires)
             options->keep = true;
-        else if (getex && torcd_is_word(word, "persist") && text == NULL)
+        else if (getex && torcd_is_word(word, "persist") && !options->expires)
             options->persist = true;
-        else if (time_form(word, &form) && free && i + 1 < session->arguments_count
-                 && (text == NULL || (form.seconds == chosen.seconds && form.absolute == chosen.absolute))) {
-            chosen = form;
-            text = &session->arguments[++i];
+        else if (time_form(word, &form) && may_expire && i + 1 < session->arguments_count
+                 && (!options->expires || is_same_form(form, options->form))) {
+            options->expires = true;
+            options->form = form;
+            options->time = torcd_argument(session, ++i);
         } else {
             torcd_reply_syntax_error(session);
             return false;
         }
     }
-    options->expires = text != NULL;
-    return text == NULL || torcd_expiry_parse(session, *text, chosen, true, &options->expires_ms);
+    return true;
+}
+
+bool
+torcd_set_options_time(struct torcd_session *session, struct torcd_set_options *options)
+{
+    return !options->expires
+           || torcd_expiry_parse(session, options->time, options->form, true, &options->expires_ms);
 }
 
 /* ---- EXPIRE --------------------------------------------------------------------------------------------------- */

@@ -229,6 +229,20 @@ Test(commands_events, of_an_exec_come_when_it_has_happened)
     cr_expect_str_eq(hear(1), "");
 }
 
+Test(commands_events, tell_of_keys_that_have_expired)
+{
+    bool more = true;
+
+    (void)ask(1, "PSUBSCRIBE __*");
+    CONVERSE({"CONFIG SET notify-keyspace-events Ex", OK}, {"SELECT 2", OK}, {"SET a 1 PX 10", OK},
+             {"SET b 1 PX 20", OK}, {"SET '' 1 PX 10", OK}, {"DEL ''", ":1\r\n"});
+    atomic_fetch_add_explicit(&clock_ms, 10, memory_order_relaxed);
+    while (more)
+        cr_assert_eq(torc_mvcc_poll(store, &more), TORC_OK);
+    cr_expect_str_eq(hear(1), EVENT("$22\r\n__keyevent@2__:expired\r\n", "$1\r\na\r\n"));
+    CONVERSE({"DBSIZE", ":1\r\n"}, {"KEYS *", "*1\r\n$1\r\nb\r\n"});
+}
+
 /* ---- MONITOR -------------------------------------------------------------------------------------------------- */
 
 TestSuite(commands_monitor, .init = create, .fini = destroy, .timeout = 30);

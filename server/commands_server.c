@@ -252,10 +252,8 @@ torcd_command_command_getkeys(struct torcd_session *session)
     const struct torcd_command *command = torcd_commands_find(session->worker->server, torcd_argument(session, 2));
     int64_t count = (int64_t)session->arguments_count - 2;
 
-    if (command != NULL && count > 1) {
-        const struct torcd_command *subcommand = torcd_commands_find_subcommand(command, torcd_argument(session, 3));
-        command = subcommand != NULL ? subcommand : command;
-    }
+    if (command != NULL && (command->flags & TORCD_CONTAINER) != 0 && count > 1)
+        command = torcd_commands_find_subcommand(command, torcd_argument(session, 3));
     if (command == NULL) {
         torcd_resp_error(&session->out, "ERR Invalid command specified");
         return;

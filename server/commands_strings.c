@@ -184,7 +184,7 @@ torcd_command_set(struct torcd_session *session)
 {
     struct set set = {.key = torcd_argument(session, 1), .value = torcd_argument(session, 2)};
 
-    if (torcd_set_options_parse(session, 3, false, &set.options))
+    if (torcd_set_options_parse(session, 3, false, &set.options) && torcd_set_options_time(session, &set.options))
         run_set(session, &set);
 }
 
@@ -329,7 +329,7 @@ torcd_command_getdel(struct torcd_session *session)
 static enum torc_status
 getex_body(struct torc_txn *txn, struct torcd_session *session, void *context)
 {
-    const struct torcd_set_options *options = context;
+    struct torcd_set_options *options = context;
     struct torc_slice key = torcd_argument(session, 1), value;
     uint64_t current_ms = TORC_NEVER;
     bool present;
@@ -341,6 +341,8 @@ getex_body(struct torc_txn *txn, struct torcd_session *session, void *context)
         torcd_reply_null(session);
         return TORC_OK;
     }
+    if (!torcd_set_options_time(session, options))
+        return TORC_OK;
     torcd_reply_bulk(session, value);
     if (options->persist)
         status = torcd_keyspace_expiry(session, txn, key, &current_ms);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* server/connection.h: a client's socket on an event loop, and what the connections of one loop share.
  *
- * The two files of the loop only: loop.c has the thread, connection.c the sockets. Everything here belongs to the
- * loop's thread but for what struct torcd_loop says. */
+ * For the files of the loop only: loop.c has the thread, connection.c the sockets, shared.c what connections share.
+ * Everything here belongs to the loop's thread but for what struct torcd_loop says. */
 #ifndef TORCD_CONNECTION_H
 #define TORCD_CONNECTION_H
 
@@ -61,6 +61,7 @@ struct torcd_loop {
     uv_prepare_t prepare;                   /* Before each sleep: the list TO_SEND. */
     uv_work_t collect;                      /* Frees memory of the store, on a thread of libuv's. */
     bool collecting;
+    atomic_uint collect_turns;              /* Both sides of the job count here: connection.c R1, R2. */
     struct torcd_worker *worker;
     struct torcd_connection *connections;
     struct {
@@ -101,7 +102,24 @@ void torcd_connection_sweep(struct torcd_connection *connection, uint64_t now_ms
 /* At shutdown: answer what the peer sent until now, and say goodbye. */
 void torcd_connection_answer_rest(struct torcd_connection *connection);
 
-/* Free the buffers that the loop keeps. */
-void torcd_connection_free_spares(struct torcd_loop *loop);
+/* ---- What connections share (shared.c) ------------------------------------------------------------------------- */
+
+/* Put a connection at the end of a list, unless it stands there. */
+void torcd_list_add(struct torcd_connection *connection, enum torcd_list list);
+
+/* Take a connection off a list, if it stands there. O(1) for the first one. */
+void torcd_list_remove(struct torcd_connection *connection, enum torcd_list list);
+
+/* Take the first connection off a list; NULL: there is none. */
+struct torcd_connection *torcd_list_take(struct torcd_loop *loop, enum torcd_list list);
+
+/* Give an empty buffer the memory of a spare one, the last that came back, if there is one. */
+void torcd_spare_lend(struct torcd_loop *loop, struct torcd_buffer *buffer);
+
+/* Keep the memory of a buffer for the next one, or free it. The buffer is empty then. */
+void torcd_spare_take_back(struct torcd_loop *loop, struct torcd_buffer *buffer);
+
+/* Free the spare buffers. */
+void torcd_spare_free_all(struct torcd_loop *loop);
 
 #endif

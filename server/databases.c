@@ -7,7 +7,7 @@
  * While changing[n] is not 0 nobody uses the copy: a client that has seen the new map by a transaction must not meet
  * the old one in its next command. The store's row is always right.
  *
- * Ordering    R1 torcd_databases_settle(), sub of changing -> A1 torcd_databases_cached(): the copy made before it.
+ * Ordering    R1 torcd_databases_finish(), sub of changing -> A1 torcd_databases_cached(): the copy made before it.
  *             Who reads changing[n] = 0 from before a change has not seen that change, and may come before it.
  * Guard       `mutex` orders refreshes, so that the last one copies the newest row; and it keeps figures, which other
  *             threads than workers ask for, apart from drops. */
@@ -17,9 +17,6 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-
-/* A library that cannot drop keyspaces keeps those that were replaced until the store closes. */
-__attribute__((weak)) enum torc_status torc_keyspace_drop(struct torc_keyspace *keyspace);
 
 struct database {
     _Atomic(struct torc_keyspace *) keyspace;
@@ -246,7 +243,7 @@ end_keyspace(struct torcd_databases *databases, struct drop *drop)
     databases->waiting = NULL;
     while (drop != NULL) {
         struct drop *next = drop->next;
-        if (torc_keyspace_drop != NULL && torc_keyspace_drop(drop->keyspace) == TORC_NO_MEMORY) {
+        if (torc_keyspace_drop(drop->keyspace) == TORC_NO_MEMORY) {
             drop->next = databases->waiting;
             databases->waiting = drop;
         } else
@@ -280,7 +277,7 @@ retire(struct torcd_server *server, struct drop *drop, struct torc_keyspace *key
 }
 
 void
-torcd_databases_settle(struct torcd_worker *worker, bool committed)
+torcd_databases_finish(struct torcd_worker *worker, bool committed)
 {
     struct torcd_server *server = worker->server;
 

@@ -48,6 +48,6 @@ enum torc_status
 torcd_databases_swap(struct torcd_worker *worker, struct torc_txn *txn, unsigned first, unsigned second);
 
 /* The transaction that changed the map has committed, or has not. Cheap if it changed nothing. */
-void torcd_databases_settle(struct torcd_worker *worker, bool committed);
+void torcd_databases_finish(struct torcd_worker *worker, bool committed);
 
 #endif

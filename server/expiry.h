@@ -27,11 +27,16 @@ struct torcd_set_options {
     bool keep;              /* KEEPTTL */
     bool persist;           /* PERSIST */
     bool expires;           /* One of EX, PX, EXAT, PXAT. */
-    uint64_t expires_ms;
+    struct torc_slice time; /* Its number, not looked at yet. */
+    struct torcd_time_form form;
+    uint64_t expires_ms;    /* Filled by who parses the number. */
 };
 
 /* Read the words from argument `first` on; `getex` says which ones there may be. False: the client is told. */
 bool torcd_set_options_parse(struct torcd_session *session, size_t first, bool getex,
                              struct torcd_set_options *options);
+
+/* Parse the number, if there is one. False: the client is told what is wrong. */
+bool torcd_set_options_time(struct torcd_session *session, struct torcd_set_options *options);
 
 #endif

@@ -5,7 +5,8 @@
  *                own DBSIZE can tell.
  * A full store   TORC_BUSY has two causes: the memory limit, and freed memory whose grace period is not over. Only the
  *                second is worth a retry, so a full store is found out by its figures, asked to collect at most
- *                every COLLECT_EVERY_NS, and else refused at once: a client must not stop its loop by writing to it. */
+ *                every COLLECT_EVERY_NS, and else refused at once. To collect takes long: a client that has a
+ *                connection is held meanwhile (session.h), so that it does not stop its loop by writing. */
 #include "keyspace.h"
 
 #include <assert.h>
@@ -25,6 +26,7 @@
  * which an unlucky transaction may hold up its loop: well below a second. */
 #define ATTEMPTS_MAX 1000u
 #define BACKOFF_MAX_NS UINT64_C(200000)
+#define REFUSALS_MAX 3u         /* For want of memory: then the loop goes on with other clients. */
 
 struct attempt {
     struct torcd_session *session;
@@ -33,7 +35,8 @@ struct attempt {
     size_t mark;                /* Where the reply begins. */
     size_t effects_mark;
     struct torc_keyspace *keyspace;     /* Of the session's database, if the body may take it from the copy. */
-    bool full;                  /* The memory limit refused a write. */
+    unsigned refused;           /* How often a limit refused a write. */
+    bool full;                  /* The memory limit did, or the request is to be held. */
 };
 
 static bool
@@ -98,7 +101,7 @@ clear_attempt(const struct attempt *attempt)
     torcd_buffer_truncate(&worker->effects, attempt->effects_mark);
     memset(worker->delta, 0, worker->databases * sizeof *worker->delta);
     memset(worker->map, 0, worker->databases * sizeof(struct torc_keyspace *));
-    torcd_databases_settle(worker, false);
+    torcd_databases_finish(worker, false);
 }
 
 static enum torc_status
@@ -112,7 +115,8 @@ run_attempt(struct torc_txn *txn, void *context)
     enum torc_status status = attempt->body(txn, session, attempt->context);
     if (status == TORC_OK)
         status = fault_status(&session->out);
-    if (status == TORC_BUSY && is_full(session->worker->server)) {
+    if (status == TORC_BUSY
+        && ((session->may_hold && ++attempt->refused == REFUSALS_MAX) || is_full(session->worker->server))) {
         /* Not to be retried by torc_txn_run(), so under another name. */
         attempt->full = true;
         return TORC_READ_ONLY;
@@ -139,7 +143,7 @@ torcd_keyspace_run(struct torcd_session *session, enum torcd_isolation isolation
 
     struct torcd_worker *worker = session->worker;
     struct attempt attempt = {
-        session, body, context, session->out.size, worker->effects.size, NULL, false,
+        session, body, context, session->out.size, worker->effects.size, NULL, 0, false,
     };
     struct torc_run_options options = {
         .txn = {.isolation = isolation == TORCD_MANY_KEYS ? TORC_SERIALIZABLE : TORC_SNAPSHOT,
@@ -160,7 +164,7 @@ torcd_keyspace_run(struct torcd_session *session, enum torcd_isolation isolation
             status = TORC_BUSY;
     }
     if (status == TORC_OK) {
-        torcd_databases_settle(worker, true);
+        torcd_databases_finish(worker, true);
         return true;
     }
 

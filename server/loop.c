@@ -167,7 +167,7 @@ run(void *context)
         ;
     assert(loop->connections == NULL);
     close_handles(loop);
-    torcd_connection_free_spares(loop);
+    torcd_spare_free_all(loop);
 }
 
 struct torcd_loop *

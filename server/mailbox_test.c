@@ -180,7 +180,7 @@ static void
 expect_out(const char *expected)
 {
     cr_expect_eq(session->out.size, strlen(expected));
-    cr_expect_eq(memcmp(session->out.data, expected, session->out.size), 0);
+    cr_expect(session->out.size == 0 || memcmp(session->out.data, expected, session->out.size) == 0);
 }
 
 Test(mailbox, pushes_behind_the_replies_that_are_there)

@@ -12,6 +12,7 @@
 #include <torc/torc.h>
 
 #include "commands.h"
+#include "diagnostics.h"
 
 /* What the store's own text takes at first; it is asked again if that was too little. */
 #define STORE_TEXT 8192u
@@ -137,6 +138,11 @@ torcd_metrics_render(const struct torcd_server *server, struct torcd_buffer *out
         (void)snprintf(name, sizeof name, "%s_total", figures[i].name);
         metric(out, name, "counter", figures[i].help, torcd_server_sum(server, figures[i].offset));
     }
+    metric(out, "channels", "gauge", "Channels that somebody listens to.",
+           torcd_pubsub_subjects(server->pubsub, TORCD_CHANNEL));
+    metric(out, "patterns", "gauge", "Patterns of channels that somebody listens to.",
+           torcd_pubsub_subjects(server->pubsub, TORCD_PATTERN));
+    metric(out, "slow_commands", "gauge", "Entries of the slow log.", torcd_slowlog_length(server->diagnostics));
     render_calls(server, out);
     render_latency(server, out);
     render_keys(server, out);
@@ -213,6 +219,16 @@ info_memory(const struct torcd_server *server, struct torcd_buffer *out)
 }
 
 static void
+info_messages(const struct torcd_server *server, struct torcd_buffer *out)
+{
+    torcd_buffer_format(out, "pubsub_channels:%" PRIu64 "\r\npubsub_patterns:%" PRIu64 "\r\n"
+                             "pubsubshard_channels:%" PRIu64 "\r\nslowlog_entries:%" PRIu64 "\r\n",
+                        torcd_pubsub_subjects(server->pubsub, TORCD_CHANNEL),
+                        torcd_pubsub_subjects(server->pubsub, TORCD_PATTERN),
+                        torcd_pubsub_subjects(server->pubsub, TORCD_SHARD), torcd_slowlog_length(server->diagnostics));
+}
+
+static void
 info_stats(const struct torcd_server *server, struct torcd_buffer *out)
 {
     torcd_buffer_format(out, "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\n"
@@ -221,6 +237,7 @@ info_stats(const struct torcd_server *server, struct torcd_buffer *out)
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         torcd_buffer_format(out, "%s:%" PRIu64 "\r\n", figures[i].info_name,
                             torcd_server_sum_since_reset(server, figures[i].offset));
+    info_messages(server, out);
 }
 
 static void

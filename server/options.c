@@ -48,6 +48,8 @@ static const struct torcd_setting_info settings[TORCD_SETTINGS] = {
         "for SELECT", 1, 256, 16, false, false},
     [TORCD_MEMORY_MAX] = {"memory-limit", "maxmemory", "Store", "BYTES",
         "what the store may use; past it writes are refused; 0 no limit", 0, UINT64_C(1) << 60, 0, false, false},
+    [TORCD_RETIRED_MAX] = {"retired-limit", "retired-limit", "Store", "BYTES",
+        "old values that wait to be freed; past it writes wait", KIB, UINT64_C(1) << 60, 256 * MIB, false, false},
 };
 
 const struct torcd_setting_info *

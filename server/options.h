@@ -26,6 +26,7 @@ enum torcd_setting {
     TORCD_THREADS,
     TORCD_DATABASES,
     TORCD_MEMORY_MAX,
+    TORCD_RETIRED_MAX,
     TORCD_METRICS_PORT,
     TORCD_SETTINGS              /* How many. */
 };

@@ -219,10 +219,11 @@ compare(struct side *redis, struct side *torcd, char *line)
     do
         ask(torcd, number, line, &given);
     while (kind == '?' && !is_nil(&given));
+    /* One difference shifts what is read later: the first one is what matters. */
     if (kind == '~')
-        cr_expect_eq(given.bytes[0], wanted.bytes[0], "%s: %s instead of %s", line, given.bytes, wanted.bytes);
+        cr_assert_eq(given.bytes[0], wanted.bytes[0], "%s: %s instead of %s", line, given.bytes, wanted.bytes);
     else
-        cr_expect_str_eq(given.bytes, wanted.bytes, "%s: %s instead of %s", line, given.bytes, wanted.bytes);
+        cr_assert_str_eq(given.bytes, wanted.bytes, "%s: %s instead of %s", line, given.bytes, wanted.bytes);
 }
 
 Test(redis, answers_as_torcd_does, .timeout = 240)

@@ -26,6 +26,10 @@
 /* File descriptors for all else than clients: loops, listeners, the metrics page, standard streams. */
 #define OTHER_DESCRIPTORS 512u
 
+/* How often the main thread tends the store, and how many steps it does then. */
+#define TEND_MS 100u
+#define TEND_POLLS 1000u
+
 enum { EXIT_USAGE = 2 };
 
 struct torcd {
@@ -33,6 +37,7 @@ struct torcd {
     uv_signal_t terminate;
     uv_signal_t interrupt;
     uv_async_t stop;
+    uv_timer_t tend;
     bool stopping;
     struct torc_mvcc *store;
     struct torcd_server *server;
@@ -63,6 +68,7 @@ begin_stop(struct torcd *torcd)
         torcd_loop_stop(torcd->loops[i]);
     uv_close((uv_handle_t *)&torcd->terminate, NULL);
     uv_close((uv_handle_t *)&torcd->interrupt, NULL);
+    uv_close((uv_handle_t *)&torcd->tend, NULL);
     uv_unref((uv_handle_t *)&torcd->stop);      /* Stays open: a client may still ask for SHUTDOWN. */
 }
 
@@ -77,6 +83,18 @@ static void
 on_stop(uv_async_t *handle)
 {
     begin_stop(handle->data);
+}
+
+/* Take away what has expired or waits to be freed, also while no client writes. */
+static void
+on_tend(uv_timer_t *timer)
+{
+    struct torcd *torcd = timer->data;
+    bool more = true;
+
+    for (unsigned i = 0; i < TEND_POLLS && more && torcd->store != NULL; i++)
+        if (torc_mvcc_poll(torcd->store, &more) != TORC_OK)
+            return;
 }
 
 static void
@@ -134,6 +152,7 @@ open_store(struct torcd *torcd, struct torcd_options *options, unsigned threads)
 
     torc_mvcc_options_init(&store_options);
     store_options.memory_limit_bytes = options->values[TORCD_MEMORY_MAX];
+    store_options.retired_limit_bytes = options->values[TORCD_RETIRED_MAX];
     store_options.on_commit = torcd_effects_on_commit;
     store_options.on_commit_context = &torcd->server;
     if (torc_mvcc_open(&store_options, &torcd->store) != TORC_OK) {
@@ -221,6 +240,9 @@ start_events(struct torcd *torcd)
     torcd->stop.data = torcd;
     torcd->terminate.data = torcd;
     torcd->interrupt.data = torcd;
+    (void)uv_timer_init(&torcd->uv, &torcd->tend);      /* These two cannot fail. */
+    torcd->tend.data = torcd;
+    (void)uv_timer_start(&torcd->tend, on_tend, TEND_MS, TEND_MS);
     (void)signal(SIGPIPE, SIG_IGN);
     return uv_signal_start(&torcd->terminate, on_signal, SIGTERM) == 0
            && uv_signal_start(&torcd->interrupt, on_signal, SIGINT) == 0;

@@ -302,6 +302,68 @@ Test(torcd, an_idle_client_that_replaced_big_values_does_not_make_others_busy)
     stop();
 }
 
+static void *
+replace_often(void *context)
+{
+    int fd = client();
+    char reply[128];
+
+    (void)context;
+    for (int i = 0; i < 300; i++) {
+        size_t size = 0;
+        say(fd, i % 10 == 0 ? "MULTI\r\nSET other 1\r\nEXEC\r\n" : "SET same 1\r\n");
+        if (i % 10 == 0)
+            hear(fd, "+OK\r\n+QUEUED\r\n");
+        do
+            receive_all(fd, reply + size, 1);
+        while (reply[size++] != '\n' && size < sizeof reply - 1);
+        reply[size] = '\0';
+        if (strcmp(reply, "*1\r\n") == 0)
+            hear(fd, "+OK\r\n");
+        else
+            cr_assert(strcmp(reply, "+OK\r\n") == 0 || strncmp(reply, "-TRYAGAIN ", 10) == 0, "%s", reply);
+    }
+    (void)close(fd);
+    return NULL;
+}
+
+/* Nearly every write meets old values that are not freed yet, waits while another thread frees them, and is answered.
+ * Clients of the same threads that only read do not wait, and one that goes in the middle does no harm. */
+Test(torcd, holds_writes_until_memory_is_freed)
+{
+    pthread_t threads[4];
+
+    start("--threads", "2", "--retired-limit", "1kb", NULL);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, replace_often, NULL), 0);
+    for (unsigned i = 0; i < 50; i++) {
+        int rude = client();
+        say(rude, "SET same 2\r\nSET same 3\r\nSET same 4\r\n");
+        (void)close(rude);
+        int reader = client();
+        ask(reader, "PING\r\n", "+PONG\r\n");
+        (void)close(reader);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    stop();
+}
+
+Test(torcd, ends_while_writes_are_held)
+{
+    start("--threads", "2", "--retired-limit", "1kb", NULL);
+    int fds[4];
+
+    for (unsigned i = 0; i < 4; i++) {
+        fds[i] = client();
+        for (unsigned j = 0; j < 500; j++)
+            say(fds[i], "SET same 1\r\n");
+    }
+    stop();
+    for (unsigned i = 0; i < 4; i++)
+        (void)close(fds[i]);
+}
+
 Test(torcd, answers_a_long_pipeline_in_order)
 {
     enum { COUNT = 20000 };

@@ -30,6 +30,10 @@ enum {
     ROUND_MAX_MS = 1000,
     COMMITS_PER_THREAD_MIN = 20,    /* Of the whole run: an idle stress test must not pass. */
     COMPLAINTS_MAX = 20,            /* Printed by one thread; the others are counted. */
+    HISTORY_NS = 50 * 1000 * 1000,
+    SNAPSHOT_AGE_NS = 5 * 1000 * 1000,
+    KEYSPACES_MAX = 64,
+    TIME_FIRST_MS = 1000,           /* Of the stores. */
 };
 
 struct options {
@@ -38,16 +42,29 @@ struct options {
     uint64_t seed;
     uint32_t keys;
     uint64_t watchdog_seconds;
+    bool plant;
     const char *mode;
 };
 
+#define WORKLOAD(mode, isolation, traits, functions)                                                                 \
+    {                                                                                                                \
+        mode, isolation, traits, torct_##functions##_prepare, torct_##functions##_run, torct_##functions##_check     \
+    }
+
 static const struct torct_workload workloads[] = {
-    {"mix", TORC_SNAPSHOT, torct_mix_prepare, torct_mix_run, torct_mix_check},
-    {"append", TORC_SNAPSHOT, torct_lists_prepare, torct_lists_run, torct_lists_check},
-    {"mix", TORC_SNAPSHOT, torct_mix_prepare, torct_mix_run, torct_mix_check},
-    {"bank", TORC_SNAPSHOT, torct_bank_prepare, torct_bank_run, torct_bank_check},
-    {"append", TORC_SERIALIZABLE, torct_lists_prepare, torct_lists_run, torct_lists_check},
-    {"allequal", TORC_SNAPSHOT, torct_equal_prepare, torct_equal_run, torct_equal_check},
+    WORKLOAD("mix", TORC_SNAPSHOT, 0, mix),
+    WORKLOAD("append", TORC_SNAPSHOT, 0, lists),
+    WORKLOAD("keyspaces", TORC_SNAPSHOT, 0, spaces),
+    WORKLOAD("bank", TORC_SNAPSHOT, 0, bank),
+    WORKLOAD("mix", TORC_SNAPSHOT, TORCT_KEEPS_HISTORY, mix),
+    WORKLOAD("history", TORC_SNAPSHOT, TORCT_KEEPS_HISTORY, past),
+    WORKLOAD("merge", TORC_SNAPSHOT, TORCT_TELLS, merges),
+    WORKLOAD("watch", TORC_SNAPSHOT, TORCT_TELLS, watches),
+    WORKLOAD("mix", TORC_SNAPSHOT, TORCT_EXPIRES_SNAPSHOTS, mix),
+    WORKLOAD("append", TORC_SERIALIZABLE, 0, lists),
+    WORKLOAD("expiry", TORC_SNAPSHOT, 0, expiry),
+    WORKLOAD("allequal", TORC_SNAPSHOT, 0, equal),
+    WORKLOAD("driven", TORC_SNAPSHOT, TORCT_DRIVEN, mix),
 };
 
 enum { WORKLOADS = sizeof(workloads) / sizeof(workloads[0]) };
@@ -72,6 +89,16 @@ torct_complain(struct torct_worker *worker, const char *format, ...)
     fputc('\n', stderr);
     funlockfile(stderr);
     va_end(arguments);
+}
+
+bool
+torct_may_come(struct torct_worker *worker, const char *step, enum torc_status status)
+{
+    worker->conflicts += status != TORC_OK;
+    if (status == TORC_OK || torc_status_retryable(status))
+        return true;
+    torct_complain(worker, "%s returned %s (%s)", step, torc_status_name(status), torc_detail());
+    return false;
 }
 
 void
@@ -132,15 +159,43 @@ watch(void *unused)
 
 /* ---- Conservation ---- */
 
+static uint64_t
+tell_time(void *context)
+{
+    return torct_now_ms(context);
+}
+
 static void
-open_store(void)
+count_changes(void *context, const struct torc_commit *commit)
+{
+    struct torct_stress *told = context;
+    struct torc_change change;
+
+    for (size_t position = 0; torc_commit_next(commit, &position, &change);)
+        torci_fetch_add(&told->told, 1u, memory_order_relaxed);     /* Relaxed: a counter. */
+}
+
+static void
+open_store(unsigned traits)
 {
     struct torc_mvcc_options options;
 
+    stress.traits = traits;
     torct_ledger_init(&ledger);
     allocator = torct_ledger_allocator(&ledger);
     torc_mvcc_options_init(&options);
     options.allocator = &allocator;
+    options.now_ms = tell_time;
+    options.now_context = &stress;
+    options.caller_driven = (traits & TORCT_DRIVEN) != 0;
+    if ((traits & TORCT_KEEPS_HISTORY) != 0)
+        options.history_ns = HISTORY_NS;
+    if ((traits & TORCT_EXPIRES_SNAPSHOTS) != 0)
+        options.max_snapshot_age_ns = SNAPSHOT_AGE_NS;
+    if ((traits & TORCT_TELLS) != 0) {
+        options.on_commit = count_changes;
+        options.on_commit_context = &stress;
+    }
     torct_must(torc_mvcc_open(&options, &stress.store));
     torct_mix_forget(&stress);
 }
@@ -159,7 +214,7 @@ close_store(void)
 }
 
 static uint64_t
-count_keys(void)
+count_keys(struct torc_keyspace *keyspace)
 {
     struct torc_txn_options options = {.read_only = true};
     struct torc_slice key;
@@ -168,6 +223,7 @@ count_keys(void)
     uint64_t count = 0;
 
     torct_must(torc_txn_begin(stress.store, &options, &txn));
+    torct_must(torc_txn_use(txn, keyspace));
     torct_must(torc_txn_scan(txn, NULL, &cursor));
     while (torc_cursor_next(cursor, &key, NULL) == TORC_OK)
         count++;
@@ -176,16 +232,42 @@ count_keys(void)
     return count;
 }
 
-/* With nothing open, a collected store holds one version for each key that a scan shows. */
+/* What scans show, in all keyspaces; their own figures must agree. */
+static uint64_t
+count_all_keys(void)
+{
+    struct torc_keyspace *keyspaces[KEYSPACES_MAX];
+    uint64_t keys = 0;
+    size_t count;
+
+    torct_must(torc_mvcc_keyspaces(stress.store, keyspaces, KEYSPACES_MAX, &count));
+    for (size_t i = 0; i < count && i < KEYSPACES_MAX; i++) {
+        struct torc_slice name = torc_keyspace_name(keyspaces[i]);
+        uint64_t shown = count_keys(keyspaces[i]);
+
+        keys += shown;
+        if (torc_keyspace_keys(keyspaces[i]) == shown)
+            continue;
+        stress.verdict.total++;
+        fprintf(stderr, "VIOLATION: keyspace \"%.*s\" counts %" PRIu64 " keys, a scan shows %" PRIu64 "\n",
+                (int)name.size, name.size > 0 ? (const char *)name.data : "", torc_keyspace_keys(keyspaces[i]), shown);
+    }
+    return keys;
+}
+
+/* With nothing open, a collected store that keeps no history holds one version for each key that a scan shows. */
 static void
 check_accounts(void)
 {
+    bool keeps = (stress.traits & TORCT_KEEPS_HISTORY) != 0;
     struct torc_mvcc_stats stats;
-    uint64_t keys = count_keys();
+    uint64_t keys, versions;
 
     torct_must(torc_mvcc_collect(stress.store));
+    keys = count_all_keys();
     torct_must(torc_mvcc_stats(stress.store, &stats));
-    if (stats.keys == keys && stats.versions_created - stats.versions_freed == keys && stats.open_transactions == 0
+    versions = stats.versions_created - stats.versions_freed;
+    if (stats.keys == keys && (keeps ? versions >= keys : versions == keys) && stats.open_transactions == 0
         && stats.retired_bytes == 0 && stats.watermark <= stats.clock)
         return;
     stress.verdict.total++;
@@ -243,18 +325,33 @@ wanted(const struct options *options, const struct torct_workload *workload)
     return strcmp(options->mode, "all") == 0 || strcmp(options->mode, workload->name) == 0;
 }
 
+static unsigned
+count_wanted(const struct options *options)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < WORKLOADS; i++)
+        count += wanted(options, &workloads[i]);
+    return count;
+}
+
+/* Until the time is up; but each workload that is wanted runs at least once. */
 static void
 run_rounds(const struct options *options)
 {
     uint64_t end = torci_now_ns() + options->seconds * TORCI_NS_PER_SECOND, told = torci_now_ns();
-    unsigned next = 0;
+    unsigned least = count_wanted(options);
 
-    while (torci_now_ns() < end && total_wrong() == 0) {
-        while (!wanted(options, &workloads[next % WORKLOADS]))
-            next++;
+    for (unsigned next = 0; (torci_now_ns() < end || stress.round < least) && total_wrong() == 0; next++) {
+        const struct torct_workload *workload = &workloads[next % WORKLOADS];
+
+        if (!wanted(options, workload))
+            continue;
+        if (stress.store != NULL && stress.traits != workload->traits)
+            close_store();
         if (stress.store == NULL)
-            open_store();
-        run_round(&workloads[next++ % WORKLOADS]);
+            open_store(workload->traits);
+        run_round(workload);
         stress.round++;
         if (stress.round % ROUNDS_PER_STORE == 0)
             close_store();
@@ -302,7 +399,9 @@ usage(FILE *out, int code)
           "  --minutes N     how long, in minutes\n"
           "  --seed N        seed of all choices (drawn and printed; TORC_SEED in the environment is taken too)\n"
           "  --keys N        keys of the mixed workload (48)\n"
-          "  --mode M        mix, append, bank, allequal, or all in turn (all)\n"
+          "  --mode M        mix, append, keyspaces, bank, history, merge, watch, expiry, allequal, driven,\n"
+          "                  or all in turn (all)\n"
+          "  --plant 1       do something wrong, to see that it is found (not mix, append, bank, allequal, driven)\n"
           "  --watchdog N    seconds without a step after which a thread counts as stuck (10)\n",
           out);
     exit(code);
@@ -349,6 +448,8 @@ parse(int count, char **arguments)
             options.seconds = 60 * number_of(option, value, 1, UINT32_MAX);
         else if (strcmp(option, "--keys") == 0)
             options.keys = (uint32_t)number_of(option, value, 1, KEYS_MAX);
+        else if (strcmp(option, "--plant") == 0)
+            options.plant = number_of(option, value, 0, 1) != 0;
         else if (strcmp(option, "--watchdog") == 0)
             options.watchdog_seconds = number_of(option, value, 1, UINT32_MAX);
         else if (strcmp(option, "--seed") == 0 && (seeded = true))
@@ -369,11 +470,13 @@ main(int count, char **arguments)
     struct options options = parse(count, arguments);
     pthread_t watchdog;
     int code;
-    uint64_t round_ms = options.seconds * 1000 / WORKLOADS / 2;
+    uint64_t round_ms = options.seconds * 1000 / count_wanted(&options) / 2;
 
     stress.threads = options.threads;
     stress.keys = options.keys;
     stress.seed = options.seed;
+    stress.plant = options.plant;
+    torci_init(&stress.now_ms, (uint64_t)TIME_FIRST_MS);
     stress.round_ns = (round_ms < ROUND_MAX_MS ? round_ms : ROUND_MAX_MS) * (TORCI_NS_PER_SECOND / 1000);
     stress.verdict.words = stderr;
     stress.workers = aligned_alloc(TORCI_CACHE_LINE, stress.threads * sizeof(*stress.workers));

@@ -4,12 +4,19 @@
  *   mvcc_stress.c    options, rounds, watchdog, conservation
  *   mvcc_mix.c       everything mixed; the history is checked exactly (check_si)
  *   mvcc_lists.c     list-append; the history is checked as a black box (check_elle)
- *   mvcc_sums.c      bank and all-equal; every reader checks what it sees */
+ *   mvcc_sums.c      bank and all-equal; every reader checks what it sees
+ *   mvcc_keyspaces.c keyspaces that come and go; merges that must add up
+ *   mvcc_times.c     values that expire; snapshots of the past
+ *   mvcc_watches.c   watches, and on_commit
+ *
+ * Each oracle that is no checker of histories can be shown to fail: with --plant one thread of its workload does
+ * something wrong, which must be found. */
 #ifndef TORCT_MVCC_STRESS_H
 #define TORCT_MVCC_STRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <torc/mvcc.h>
 
@@ -42,14 +49,28 @@ struct torct_stress {
     uint64_t seed;
     uint64_t round;
     uint64_t round_ns;
+    bool plant;                         /* Do something wrong, which the oracle must find. */
+    unsigned traits;                    /* Of the store: enum torct_trait. */
+    _Atomic(uint64_t) now_ms;           /* The time of the store, by which values expire. Relaxed: what a thread learns
+                                           of another orders its reads of one word, too. */
+    _Alignas(TORCI_CACHE_LINE) _Atomic(uint64_t) told;  /* Changes that on_commit saw. Relaxed: a counter. */
     _Atomic(bool) stop;                 /* Relaxed: a hint to end the round early. */
     struct torct_verdict verdict;
+};
+
+/* How a workload wants its store. */
+enum torct_trait {
+    TORCT_KEEPS_HISTORY = 1,            /* history_ns */
+    TORCT_EXPIRES_SNAPSHOTS = 2,        /* max_snapshot_age_ns */
+    TORCT_DRIVEN = 4,                   /* caller_driven: the workload polls. */
+    TORCT_TELLS = 8,                    /* on_commit counts. */
 };
 
 /* A workload. `prepare` and `check` run on one thread, before and after `run` on all. */
 struct torct_workload {
     const char *name;
     enum torc_isolation isolation;      /* Of the whole round, where the workload does not mix them. */
+    unsigned traits;                    /* Of its store: enum torct_trait. */
     void (*prepare)(struct torct_stress *stress, const struct torct_workload *workload);
     void (*run)(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
     void (*check)(struct torct_stress *stress, const struct torct_workload *workload);
@@ -73,6 +94,22 @@ void torct_equal_prepare(struct torct_stress *stress, const struct torct_workloa
 void torct_equal_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
 void torct_equal_check(struct torct_stress *stress, const struct torct_workload *workload);
 
+void torct_spaces_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_spaces_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
+void torct_spaces_check(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_merges_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_merges_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
+void torct_merges_check(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_expiry_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_expiry_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
+void torct_expiry_check(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_past_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_past_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
+void torct_past_check(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_watches_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_watches_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
+void torct_watches_check(struct torct_stress *stress, const struct torct_workload *workload);
+
 /* Say that the worker is alive, and what it does next. */
 static inline void
 torct_step(struct torct_worker *worker, const char *step)
@@ -88,6 +125,40 @@ torct_goes_on(const struct torct_worker *worker, uint64_t now)
 {
     return now < worker->deadline && !torci_load(&worker->stress->stop, memory_order_relaxed);
 }
+
+/* The time of the store. */
+static inline uint64_t
+torct_now_ms(struct torct_stress *stress)
+{
+    return torci_load(&stress->now_ms, memory_order_relaxed);   /* Relaxed: see its declaration. */
+}
+
+static inline void
+torct_advance_ms(struct torct_stress *stress, uint64_t by)
+{
+    torci_fetch_add(&stress->now_ms, by, memory_order_relaxed);
+}
+
+/* A number kept as a value. */
+static inline struct torc_slice
+torct_bytes_of(const int64_t *number)
+{
+    return torc_slice(number, sizeof(*number));
+}
+
+/* The number that a value holds; one that no oracle accepts if it holds none. */
+static inline int64_t
+torct_number_in(struct torc_slice value)
+{
+    int64_t number = INT64_MIN / 2;
+
+    if (value.size == sizeof(number))
+        memcpy(&number, value.data, sizeof(number));
+    return number;
+}
+
+/* Whether a status is one that may come when threads meet; complain of any other. */
+bool torct_may_come(struct torct_worker *worker, const char *step, enum torc_status status);
 
 /* Report a violation that a worker saw itself. */
 __attribute__((format(printf, 2, 3))) void torct_complain(struct torct_worker *worker, const char *format, ...);

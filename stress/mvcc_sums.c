@@ -5,7 +5,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/time.h"
 
@@ -23,23 +22,6 @@ static struct torc_slice
 name_of(char name[STRESS_NAME_MAX], const char *prefix, unsigned number)
 {
     return torc_slice(name, (size_t)snprintf(name, STRESS_NAME_MAX, "%s%02u", prefix, number));
-}
-
-static struct torc_slice
-bytes_of(const int64_t *number)
-{
-    return torc_slice(number, sizeof(*number));
-}
-
-/* A number kept as a value; one that no oracle accepts if it is none. */
-static int64_t
-number_in(struct torc_slice value)
-{
-    int64_t number = INT64_MIN / 2;
-
-    if (value.size == sizeof(number))
-        memcpy(&number, value.data, sizeof(number));
-    return number;
 }
 
 static enum torc_isolation
@@ -109,7 +91,7 @@ balance_of(struct torc_txn *txn, unsigned account, int64_t *balance)
     struct torc_slice value;
     enum torc_status status = torc_txn_get(txn, name_of(name, "b", account), &value);
 
-    *balance = status == TORC_OK ? number_in(value) : 0;
+    *balance = status == TORC_OK ? torct_number_in(value) : 0;
     return status == TORC_NOT_FOUND ? TORC_OK : status;
 }
 
@@ -121,7 +103,7 @@ set_balance(struct torc_txn *txn, unsigned account, int64_t balance)
     enum torc_status status;
 
     if (balance > 0 || account % 2 == 0)
-        return torc_txn_put(txn, name_of(name, "b", account), bytes_of(&balance));
+        return torc_txn_put(txn, name_of(name, "b", account), torct_bytes_of(&balance));
     status = torc_txn_delete(txn, name_of(name, "b", account));
     return status == TORC_NOT_FOUND ? TORC_OK : status;
 }
@@ -160,7 +142,7 @@ sum_by_range(struct torc_txn *txn, bool reverse, int64_t *sum)
     if (status != TORC_OK)
         return status;
     while ((status = torc_cursor_next(cursor, &key, &value)) == TORC_OK)
-        *sum += number_in(value);
+        *sum += torct_number_in(value);
     torc_cursor_close(cursor);
     return status == TORC_END ? TORC_OK : status;
 }
@@ -216,7 +198,7 @@ torct_bank_prepare(struct torct_stress *stress, const struct torct_workload *wor
         if (status != TORC_NOT_FOUND)
             torct_must(status);
     }
-    torct_must(torc_mvcc_put(stress->store, name_of(name, "b", 0), bytes_of(&total), NULL));
+    torct_must(torc_mvcc_put(stress->store, name_of(name, "b", 0), torct_bytes_of(&total), NULL));
 }
 
 void
@@ -256,7 +238,7 @@ set_all_equal(struct torc_txn *txn, void *context)
     char name[STRESS_NAME_MAX];
 
     for (unsigned key = 0; key < EQUAL_KEYS && status == TORC_OK; key++)
-        status = torc_txn_put(txn, name_of(name, "e", key), bytes_of(context));
+        status = torc_txn_put(txn, name_of(name, "e", key), torct_bytes_of(context));
     return status;
 }
 
@@ -279,10 +261,10 @@ find_all_equal(struct torct_worker *worker)
             break;
         }
         if (i == 0)
-            first = number_in(value);
-        else if (number_in(value) != first)
+            first = torct_number_in(value);
+        else if (torct_number_in(value) != first)
             torct_complain(worker, "key %u is %" PRId64 " where key 0 was %" PRId64 ", at snapshot %" PRIu64,
-                           i % EQUAL_KEYS, number_in(value), first, torc_txn_snapshot(txn));
+                           i % EQUAL_KEYS, torct_number_in(value), first, torc_txn_snapshot(txn));
     }
     worker->reads += 2 * EQUAL_KEYS;
     end_reader(worker, txn);
@@ -296,7 +278,7 @@ torct_equal_prepare(struct torct_stress *stress, const struct torct_workload *wo
 
     (void)workload;
     for (unsigned key = 0; key < EQUAL_KEYS; key++)
-        torct_must(torc_mvcc_put(stress->store, name_of(name, "e", key), bytes_of(&zero), NULL));
+        torct_must(torc_mvcc_put(stress->store, name_of(name, "e", key), torct_bytes_of(&zero), NULL));
 }
 
 void

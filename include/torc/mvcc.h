@@ -345,12 +345,20 @@ torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, 
  *            every transaction that sees the same version gets the same address: equal addresses mean that nobody
  *            wrote the key.
  * Errors     TORC_NOT_FOUND  no visible value; `*value` is empty.
- *            TORC_INVALID, TORC_TOO_LARGE (key), TORC_FINISHED, TORC_NO_MEMORY (serializable: the read could not
- *            be noted; the read did not happen). `*value` is empty after each.
+ *            TORC_INVALID, TORC_TOO_LARGE (key), TORC_FINISHED; serializable: TORC_NO_MEMORY, TORC_TOO_LARGE
+ *            (txn_limit_bytes): the read could not be noted, and did not happen. `*value` is empty after each.
  * Cost       One hash lookup plus the versions of this key that are newer than the snapshot. No allocation unless
  *            serializable. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_get(struct torc_txn *txn, struct torc_slice key, struct torc_slice *value);
+
+/* torc_txn_get() of `count` keys: values[i] is that of keys[i]; its `data` is NULL if there is none. Faster than one by
+ * one: the cache misses of several keys overlap.
+ *
+ * Errors     TORC_INVALID, TORC_TOO_LARGE (a key), TORC_FINISHED, TORC_EXPIRED, TORC_NO_MEMORY, TORC_NOT_FOUND (the
+ *            keyspace was dropped). All values are empty then; what was read counts as read. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_txn_get_many(struct torc_txn *txn, const struct torc_slice *keys, size_t count, struct torc_slice *values);
 
 /* From here on `txn` means the keys of `keyspace` (NULL: the default one). Cursors stay where they were opened.
  * TORC_NOT_FOUND (dropped), TORC_INVALID (of another store), TORC_FINISHED: nothing has changed. Wait-free. */
@@ -419,6 +427,8 @@ torc_txn_compare_and_set(struct torc_txn *txn, struct torc_slice key, const stru
  * A later read of the key by txn (get, a scan, get_for_update, compare_and_set, expire) applies the operator to the
  * value of its snapshot, and makes the merge a put of that result, which may conflict.
  *
+ * Progress   Lock-free. A commit that merges tries again, with a rank that grows, until it is done, an operator refuses,
+ *            or another key's write is a conflict.
  * Ownership  `operation` is borrowed until txn ends; the operand is copied.
  * Errors     As torc_txn_put(), but never TORC_CONFLICT. What the operator returns is returned by the commit, which
  *            writes nothing then; or at once, if txn wrote the key before. */
@@ -438,17 +448,18 @@ torc_txn_delete_range(struct torc_txn *txn, struct torc_slice from, struct torc_
 /* Bytes that txn has collected, as txn_limit_bytes counts them: 0 for NULL. Wait-free. */
 TORC_API uint64_t torc_txn_bytes(const struct torc_txn *txn);
 
-/* Mark this place in txn. `name` has up to TORC_NAME_SIZE_MAX bytes, and may stand for several places: the last one is
- * meant. Savepoints nest.
+/* Mark this place in txn. `name` has 0 to TORC_NAME_SIZE_MAX bytes, any bytes, and may stand for several places: the
+ * last one is meant. Savepoints nest.
  *
  * Ownership  The name is copied. Savepoints end with txn.
  * Errors     TORC_INVALID, TORC_TOO_LARGE (the name; txn_limit_bytes), TORC_READ_ONLY, TORC_FINISHED, TORC_NO_MEMORY.
- * Cost       One small allocation; each write of a key that txn had written before keeps the former value. */
+ * Cost       One small allocation. The first write of each key after it notes what was there; a former value of txn's
+ *            own is kept. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_txn_savepoint(struct torc_txn *txn, struct torc_slice name);
 
 /* Undo every write since the savepoint `name`; the savepoint stays, later ones are gone. Values that txn lent of its
  * own writes since then are dead; cursors stay open, and stand where they stood. What was read since then still counts
- * as read (serializable).
+ * as read (serializable). Needs no memory; gives values back, but notes and keys only when txn ends.
  *
  * Errors     TORC_NOT_FOUND (no such savepoint: nothing has changed), TORC_INVALID, TORC_FINISHED. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_txn_rollback_to(struct torc_txn *txn, struct torc_slice name);
@@ -529,8 +540,8 @@ struct torc_scan_options {
  * Ordering   Shows the snapshot; own writes as they are when the cursor comes to them.
  * Ownership  Bounds are copied. `*cursor` is the caller's until torc_cursor_close(), or until `txn` ends, which
  *            closes it. It must not be used afterwards, nor closed again: it may have been handed out anew.
- * Errors     TORC_INVALID, TORC_TOO_LARGE (a bound), TORC_FINISHED, TORC_NO_MEMORY; `*cursor` is NULL then.
- *            `from` past `to` is an empty range, not an error. */
+ * Errors     TORC_INVALID, TORC_TOO_LARGE (a bound; txn_limit_bytes), TORC_FINISHED, TORC_NO_MEMORY; `*cursor` is NULL
+ *            then. `from` past `to` is an empty range, not an error. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_scan(struct torc_txn *txn, const struct torc_scan_options *options, struct torc_cursor **cursor);
 
@@ -539,7 +550,8 @@ torc_txn_scan(struct torc_txn *txn, const struct torc_scan_options *options, str
  * Progress   As torc_txn_get().
  * Ownership  Both are borrowed as from torc_txn_get(), and outlive the cursor. `value` may be NULL.
  * Errors     TORC_END        no more keys; both are empty.
- *            TORC_NO_MEMORY  the cursor stands where it stood: the call may be repeated.
+ *            TORC_NO_MEMORY  the cursor stands where it stood: the call may be repeated. Serializable: TORC_TOO_LARGE
+ *                            (txn_limit_bytes) likewise.
  *            TORC_FINISHED, TORC_INVALID. Both are empty after each.
  * Cost       A step per key, and a search of the ordered index per leaf of about 32. Deleted keys that are still held
  *            back are steps, too. Allocates if serializable, or after a long run of deleted keys. */
@@ -654,7 +666,8 @@ TORC_API bool torc_commit_next(const struct torc_commit *commit, size_t *positio
  * Progress   Lock-free.
  * Ordering   Every commit that changes a watched key, and that a get or a transaction which begins after this returned
  *            does not see, fires the watch; it does so after its instant, before its call returns. A commit may fire it
- *            although it is seen already. A thread that is stopped between the two fires late.
+ *            although it is seen already. A thread that is stopped between the two fires late. Dropping the keyspace
+ *            fires it once; it does not fire any more then.
  * Ownership  `*watch` is the caller's until torc_watch_close(). The key is copied.
  * Errors     TORC_INVALID, TORC_TOO_LARGE, TORC_NOT_FOUND (dropped keyspace), TORC_NO_MEMORY. `*watch` is NULL then.
  * Cost       Allocates. Commits pay a lookup per written key while any watch is open, and a comparison per prefix. */
@@ -666,10 +679,12 @@ torc_keyspace_watch(struct torc_keyspace *keyspace, struct torc_slice key, bool 
 TORC_API bool torc_watch_fired(struct torc_watch *watch, uint64_t *stamp);
 
 /* A descriptor that is readable while the watch has fired and torc_watch_fired() has not been asked since: for poll(),
- * epoll, libuv. -1 if the system has none left. Owned by the watch, made by the first call. */
+ * epoll, libuv. Now and then it is readable once more without need: torc_watch_fired() tells. -1 if the system has none
+ * left. Owned by the watch, made by the first call. It must not be read, written or closed by others. */
 TORC_API int torc_watch_fd(struct torc_watch *watch);
 
-/* Close a watch. NULL is accepted. All of a store's watches must be closed before the store. */
+/* Close a watch, and its descriptor. NULL is accepted. All of a store's watches must be closed before the store.
+ * Lock-free. */
 TORC_API void torc_watch_close(struct torc_watch *watch);
 
 #ifdef __cplusplus

@@ -25,7 +25,7 @@ check(struct torc_txn *txn, struct torci_epoch_guard guard, struct torci_write *
 
     if (newest == NULL)
         return TORC_OK;
-    if (torci_version_verdict(newest, clock).stamp > txn->slot.snapshot)
+    if (torci_version_written(newest, torci_version_verdict(newest, clock).stamp) > txn->slot.snapshot)
         return torci_txn_lost_already(txn, write->key);
     /* The newest is what the snapshot sees, if no younger one was decided since: then the record stays (txn.h I2). */
     if (torci_version_live(newest) && !txn->expirable)

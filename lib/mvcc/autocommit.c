@@ -12,7 +12,10 @@
 #include "mvcc/txn.h"
 #include "mvcc/upkeep.h"
 
-enum { STEP_BUDGET = 4 };                   /* Queue entries that a write of one key works on. */
+enum {
+    STEP_BUDGET = 4,                        /* Queue entries that a write of one key works on. */
+    LOAD_TOGETHER = 32,                     /* Pairs loaded in one section: what fits into a leaf, about. */
+};
 
 /* What is wanted of one key. */
 struct wish {
@@ -248,20 +251,212 @@ torc_keyspace_merge(struct torc_keyspace *keyspace, struct torc_slice key, const
     return autocommit(&wish);
 }
 
+/* ---- Many keys ---- */
+
+/* Pairs that are loaded together, and where each is to go. */
+struct load {
+    struct torc_keyspace *keyspace;
+    struct torci_shard *shard;
+    const struct torc_pair *pairs;
+    size_t count;
+    size_t bytes;                                    /* What they take, about. */
+    uint64_t orders[LOAD_TOGETHER];
+    struct torci_record *records[LOAD_TOGETHER];     /* NULL: to be found by the put itself. */
+};
+
+/* Find the record of pair `i`, or publish an empty one. NULL: no memory. */
+static struct torci_record *
+load_record(struct load *load, struct torci_epoch_guard guard, size_t i, bool *fresh)
+{
+    struct torci_index *index = load->keyspace->index;
+    struct torc_slice key = load->pairs[i].key;
+    struct torci_record *record = torci_index_find(index, guard, key, load->orders[i]);
+    struct torci_record *existing = NULL;
+    enum torc_status status;
+
+    *fresh = false;
+    if (record != NULL)
+        return record;
+    record = torci_record_create(load->shard, load->keyspace, key, load->orders[i]);
+    if (record == NULL)
+        return NULL;
+    status = torci_index_insert(index, guard, load->shard->limbo, record, &existing);
+    *fresh = status == TORC_OK;
+    if (*fresh)
+        return record;
+    torci_record_destroy(load->shard->store, record);
+    return status == TORC_EXISTS ? existing : NULL;
+}
+
+/* Look up all of them, and put the new ones into the tree together if they ascend. What cannot be done here for want of
+ * memory is left to the puts. */
+static void
+load_prepare(struct load *load, struct torci_epoch_guard guard)
+{
+    struct torci_record *fresh[LOAD_TOGETHER];
+    struct torci_index *index = load->keyspace->index;
+    bool ascending = true;
+    size_t fresh_count = 0;
+
+    for (size_t i = 0; i < load->count; i++)
+        torci_index_prefetch(index, load->orders[i]);
+    for (size_t i = 0; i < load->count; i++)
+        torci_index_prefetch_record(index, load->orders[i]);
+    if (torci_limbo_reserve(load->shard->limbo, 2 * TORCI_INDEX_RETIRES_MAX) != TORC_OK)
+        return;
+    for (size_t i = 0; i < load->count; i++) {
+        bool is_fresh;
+
+        load->records[i] = load_record(load, guard, i, &is_fresh);
+        if (is_fresh)
+            fresh[fresh_count++] = load->records[i];
+        ascending &= i == 0 || torci_key_compare(load->pairs[i - 1].key, load->pairs[i].key) < 0;
+    }
+    if (ascending && fresh_count > 1)
+        (void)(torci_index_order_many(index, guard, load->shard->limbo, fresh, fresh_count) == TORC_OK);
+}
+
+/* Put pair `i`, whose record is known. */
+static enum torc_status
+load_put(struct load *load, size_t i)
+{
+    struct wish wish = {.keyspace = load->keyspace,
+                        .key = load->pairs[i].key,
+                        .value = load->pairs[i].value,
+                        .expires = UINT64_MAX};
+    struct torci_write write = {.keyspace = load->keyspace,
+                                .key = wish.key,
+                                .order = load->orders[i],
+                                .record = load->records[i]};
+    enum torc_status status;
+
+    write.version = torci_version_create(load->shard, wish.value, wish.expires, 0);
+    if (write.version == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory for a value");
+    status = write_one(load->shard, &wish, &write);
+    if (!write.installed)
+        torci_version_destroy(load->shard, write.version);
+    return status;
+}
+
+/* One batch in one section, so that its empty records stay. */
+static enum torc_status
+load_batch(struct load *load, size_t *done)
+{
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    enum torc_status status = TORC_OK;
+    size_t put = 0;
+
+    memset(load->records, 0, sizeof load->records);
+    if (torci_keyspace_usable(load->keyspace))
+        load_prepare(load, guard);
+    while (put < load->count && status == TORC_OK) {
+        status = load_put(load, put);
+        put += status == TORC_OK ? 1 : 0;
+    }
+    *done += put;
+    for (; put < load->count; put++) {
+        if (load->records[put] != NULL) /* It may be an empty one of ours. */
+            torci_reclaim_touch(load->shard, guard, load->records[put], torci_clock_now(&load->shard->store->clock));
+    }
+    torci_epoch_exit(guard);
+    torci_upkeep_step(load->shard, STEP_BUDGET * load->count);
+    return status;
+}
+
+/* The same when there is not memory enough for all: as far as it goes. */
+static enum torc_status
+load_singly(struct load *load, size_t *done)
+{
+    enum torc_status status = TORC_OK;
+
+    for (size_t i = 0; i < load->count && status == TORC_OK; i++) {
+        status = torc_keyspace_put(load->keyspace, load->pairs[i].key, load->pairs[i].value, TORC_NEVER, NULL);
+        *done += status == TORC_OK ? 1 : 0;
+    }
+    return status;
+}
+
+/* The next pairs, as far as they are valid; TORC_OK if there is one at least. */
+static enum torc_status
+load_next(struct load *load, const struct torc_pair *pairs, size_t count)
+{
+    enum torc_status status = TORC_OK;
+
+    load->pairs = pairs;
+    load->count = 0;
+    load->bytes = 0;
+    while (load->count < LOAD_TOGETHER && load->count < count && status == TORC_OK) {
+        status = torci_check_key(pairs[load->count].key);
+        if (status == TORC_OK)
+            status = torci_check_value(pairs[load->count].value);
+        if (status == TORC_OK) {
+            load->bytes += sizeof(struct torci_record) + pairs[load->count].key.size +
+                           torci_version_bytes((uint32_t)pairs[load->count].value.size);
+            load->orders[load->count] = torci_key_order(load->keyspace->store, pairs[load->count].key);
+            load->count++;
+        }
+    }
+    return load->count > 0 ? TORC_OK : status;
+}
+
 enum torc_status
 torc_keyspace_load(struct torc_keyspace *keyspace, const struct torc_pair *pairs, size_t count, size_t *loaded)
 {
+    struct load load = {.keyspace = keyspace};
     enum torc_status status = check_keyspace(keyspace);
     size_t done = 0;
 
     if (status == TORC_OK && pairs == NULL && count > 0)
         status = torci_fail(TORC_INVALID, "the pairs are NULL");
+    if (status == TORC_OK)
+        status = torci_shard_obtain(keyspace->store, &load.shard);
     while (status == TORC_OK && done < count) {
-        status = torc_keyspace_put(keyspace, pairs[done].key, pairs[done].value, TORC_NEVER, NULL);
-        done += status == TORC_OK ? 1 : 0;
+        status = load_next(&load, pairs + done, count - done);
+        if (status != TORC_OK)
+            break;
+        status = torci_reclaim_admit(load.shard, load.bytes);
+        status = status == TORC_OK ? load_batch(&load, &done) : load_singly(&load, &done);
     }
     if (loaded != NULL)
         *loaded = done;
+    return status;
+}
+
+static enum torc_status
+check_bound(struct torc_slice bound)
+{
+    if (bound.data == NULL && bound.size > 0)
+        return torci_fail(TORC_INVALID, "a bound of %zu bytes without data", bound.size);
+    if (bound.size > TORC_KEY_SIZE_MAX)
+        return torci_fail(TORC_TOO_LARGE, "a bound of %zu bytes exceeds %u", bound.size, TORC_KEY_SIZE_MAX);
+    return TORC_OK;
+}
+
+enum torc_status
+torc_keyspace_estimate(struct torc_keyspace *keyspace, struct torc_slice from, struct torc_slice to,
+                       struct torc_estimate *estimate)
+{
+    struct torci_index_estimate found = {0, 0};
+    struct torci_epoch_guard guard;
+    enum torc_status status = check_keyspace(keyspace);
+
+    if (estimate == NULL)
+        return torci_fail(TORC_INVALID, "the place for the estimate is NULL");
+    *estimate = (struct torc_estimate){0, 0};
+    if (status == TORC_OK)
+        status = check_bound(from);
+    if (status == TORC_OK)
+        status = check_bound(to);
+    if (status != TORC_OK)
+        return status;
+    guard = torci_epoch_enter();
+    if (torci_keyspace_usable(keyspace))
+        torci_index_estimate(keyspace->index, guard, from, to, &found);
+    else
+        status = dropped();
+    torci_epoch_exit(guard);
+    *estimate = (struct torc_estimate){found.records, found.bytes};
     return status;
 }
 

@@ -392,6 +392,7 @@ torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
     unsigned attempts_max;
     uint64_t pause_max;
     uint64_t pause;
+    struct torci_shard *shard;
     enum torc_status status = TORC_OK;
 
     if (body == NULL)
@@ -400,7 +401,9 @@ torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
         options = &defaults;
     attempts_max = options->attempts_max == 0 ? ATTEMPTS_DEFAULT : options->attempts_max;
     pause_max = options->backoff_max_ns == 0 ? BACKOFF_MAX_DEFAULT_NS : options->backoff_max_ns;
-    pause = BACKOFF_FIRST_NS < pause_max ? BACKOFF_FIRST_NS : pause_max;
+    shard = store == NULL ? NULL : torci_shard_own(store);
+    pause = shard == NULL || shard->pause_ns < BACKOFF_FIRST_NS ? BACKOFF_FIRST_NS : shard->pause_ns;
+    pause = pause < pause_max ? pause : pause_max;
     for (unsigned attempt = 0; attempt < attempts_max; attempt++) {
         struct torc_txn *txn;
 
@@ -421,7 +424,10 @@ torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
         else
             torc_txn_abort(txn);
         if (!torc_status_retryable(status))
-            return status;
+            break;
     }
+    /* Adapt: where it had to sleep, the next one begins with about as long a pause; where it had not, with half. */
+    if (shard != NULL)
+        shard->pause_ns = pause / 2;
     return status;
 }

@@ -14,12 +14,15 @@
  *   I2  A section lasts for at most EXAMINED_MAX records, dead ones included; the place to go on from is a key.
  *   I3  A serializable scan notes each pair when it is passed, not when it is fetched: what the user has not seen is
  *       not validated.
+ *   I4  For an expirable transaction I1 does not hold once it has expired: so pairs are copied, each batch into the one of
+ *       two arenas that the batch before does not use, and what a call lends is valid until the next one.
  * Reclaim  A cursor struct belongs to its transaction struct and is used again; so a finished cursor can be told. */
 #include "base/assert.h"
 #include "base/status.h"
 #include "mvcc/txn.h"
 
 enum {
+    COPIES_FIRST_BYTES = 4096,
     EXAMINED_MAX = 512,
     WANTED_FIRST = (TORCI_BATCH_FIRST + 1) / 2,
 };
@@ -45,6 +48,8 @@ struct torc_cursor {
     size_t position_copy_size;
     struct torc_slice shown;              /* The last key passed; empty: none. */
     struct torci_range *range;            /* Serializable only. */
+    struct torci_arena *copies[2];        /* Expirable only. */
+    unsigned copies_used;                 /* Which of them holds `pairs`, `position` and `shown`. */
     struct torci_bookmark mark;           /* Where in the tree `position` is. */
     unsigned wanted;                      /* Entries of the next batch. */
     unsigned pair_next;
@@ -61,6 +66,10 @@ close_cursor(struct torc_cursor *cursor)
 
     torci_free(heap, cursor->bounds, cursor->bounds_size);
     torci_free(heap, cursor->position_copy, cursor->position_copy_size);
+    for (unsigned i = 0; i < 2; i++) {
+        torci_arena_destroy(cursor->copies[i]);
+        cursor->copies[i] = NULL;
+    }
     cursor->bounds = NULL;
     cursor->bounds_size = 0;
     cursor->position_copy = NULL;
@@ -245,11 +254,55 @@ beyond(const struct torc_cursor *cursor, struct torc_slice key)
     return cursor->to.size > 0 && torci_key_compare(key, cursor->to) >= 0;
 }
 
+/* Make room for the copies of one batch. */
+static enum torc_status
+renew_copies(struct torc_cursor *cursor)
+{
+    struct torci_arena **arena = &cursor->copies[1 - cursor->copies_used];
+
+    if (*arena != NULL)
+        torci_arena_reset(*arena);
+    else
+        *arena = torci_arena_create(&cursor->txn->store->heap, COPIES_FIRST_BYTES);
+    return *arena != NULL ? TORC_OK : torci_fail(TORC_NO_MEMORY, "no memory to copy what is scanned");
+}
+
+/* The copied record has a key, and nothing else; before it stands what it is a copy of. */
+static enum torc_status
+copy_pair(struct torc_cursor *cursor, struct pair *pair)
+{
+    struct torci_arena *arena = cursor->copies[1 - cursor->copies_used];
+    size_t bytes = torci_version_bytes(pair->version->size);
+    struct torci_record *record;
+    struct pair *origin = torci_arena_alloc(arena, sizeof *origin + sizeof *record + pair->record->key_size);
+    struct torci_version *version = origin == NULL ? NULL : torci_arena_alloc(arena, bytes);
+
+    if (version == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to copy what is scanned");
+    *origin = *pair;
+    record = (struct torci_record *)(origin + 1);
+    record->key_size = pair->record->key_size;
+    memcpy(record->key, pair->record->key, pair->record->key_size);
+    version->size = pair->version->size;
+    version->flags = pair->version->flags;
+    memcpy(version->bytes, pair->version->bytes, pair->version->size);
+    *pair = (struct pair){record, version};
+    return TORC_OK;
+}
+
+/* What the store has of `pair`. */
+static struct pair
+origin_of(const struct torc_cursor *cursor, const struct pair *pair)
+{
+    return cursor->txn->expirable ? ((const struct pair *)pair->record)[-1] : *pair;
+}
+
 /* Keep what the snapshot sees of one batch. */
-static void
+static enum torc_status
 keep_visible(struct torc_cursor *cursor, const struct torci_batch *batch)
 {
     struct torc_txn *txn = cursor->txn;
+    enum torc_status status = TORC_OK;
     bool passes;
 
     torci_batch_prefetch_versions(batch);
@@ -263,10 +316,16 @@ keep_visible(struct torc_cursor *cursor, const struct torci_batch *batch)
         version = torci_record_visible(record, txn->slot.snapshot, &txn->store->clock);
         if (torci_version_live(version)) {
             __builtin_prefetch(version->bytes + version->size);
-            cursor->pairs[cursor->pair_count++] = (struct pair){record, version};
+            cursor->pairs[cursor->pair_count] = (struct pair){record, version};
+            if (txn->expirable)
+                status = copy_pair(cursor, &cursor->pairs[cursor->pair_count]);
+            if (status != TORC_OK)
+                return status;
+            cursor->pair_count++;
         }
     }
     cursor->base_end = passes || batch->count == 0 || batch->end;
+    return TORC_OK;
 }
 
 /* Copy the key of a record that may leave, to go on from there in a later section. */
@@ -299,18 +358,24 @@ fetch(struct torc_cursor *cursor)
     unsigned examined = 0;
 
     cursor->pair_next = cursor->pair_count = 0;
-    if (!torci_keyspace_usable(cursor->keyspace)) {
+    /* Not expired in this section: so nothing of what the bookmark means has been used for something else. */
+    status = torci_txn_check_age(cursor->txn);
+    if (status == TORC_OK && !torci_keyspace_usable(cursor->keyspace))
+        status = torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
+    if (status == TORC_OK && cursor->txn->expirable)
+        status = renew_copies(cursor);
+    if (status != TORC_OK) {
         torci_epoch_exit(guard);
-        return torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
+        return status;
     }
     index = cursor->keyspace->index;
     batch.wanted = cursor->wanted;
     batch.mark = cursor->mark;
     torci_index_seek_on(index, guard, start, !begun && !cursor->descending, cursor->descending, &batch);
     for (;;) {
-        keep_visible(cursor, &batch);
+        status = keep_visible(cursor, &batch);
         examined += batch.count;
-        if (cursor->base_end || cursor->pair_count > 0)
+        if (status != TORC_OK || cursor->base_end || cursor->pair_count > 0)
             break;
         if (examined >= EXAMINED_MAX) {
             status = keep_position(cursor, batch.records[batch.count - 1]);
@@ -318,10 +383,21 @@ fetch(struct torc_cursor *cursor)
         }
         torci_index_next(index, guard, cursor->descending, &batch);
     }
+    if (status == TORC_OK)
+        status = torci_txn_check_age(cursor->txn);
+    if (status != TORC_OK) {
+        /* As if it had not been tried. */
+        cursor->pair_count = 0;
+        cursor->base_end = false;
+        torci_epoch_exit(guard);
+        return status;
+    }
     cursor->mark = batch.mark;
     cursor->wanted = batch.wanted * 2 < TORCI_BATCH_MAX ? batch.wanted * 2 : TORCI_BATCH_MAX;
-    if (cursor->pair_count > 0)
-        cursor->position = torci_record_key(cursor->pairs[cursor->pair_count - 1].record); /* I1 */
+    if (cursor->pair_count > 0) {
+        cursor->position = torci_record_key(cursor->pairs[cursor->pair_count - 1].record); /* I1, I4 */
+        cursor->copies_used = 1 - cursor->copies_used;
+    }
     torci_epoch_exit(guard);
     return status;
 }
@@ -353,7 +429,8 @@ pass(struct torc_cursor *cursor, const struct pair *pair)
         enum torc_status status = torci_txn_admit(cursor->txn, sizeof(struct torci_range_item));
 
         if (status == TORC_OK)
-            status = torci_read_set_item(&cursor->txn->reads, cursor->range, pair->record, pair->version);
+            status = torci_read_set_item(&cursor->txn->reads, cursor->range, origin_of(cursor, pair).record,
+                                         origin_of(cursor, pair).version);
         if (status != TORC_OK)
             return status;
     }
@@ -361,13 +438,21 @@ pass(struct torc_cursor *cursor, const struct pair *pair)
     return TORC_OK;
 }
 
-/* Show `key`, or only pass it. */
-static void
-advance(struct torc_cursor *cursor, struct torc_slice key)
+/* `key`, or for a range that will outlive it (I4) a copy. */
+static enum torc_status
+keep_last(struct torc_cursor *cursor, struct torc_slice key, struct torc_slice *last)
 {
-    cursor->shown = key;
-    if (cursor->range != NULL)
-        cursor->range->last = key;
+    void *copy;
+
+    *last = key;
+    if (cursor->range == NULL || !cursor->txn->expirable)
+        return TORC_OK;
+    copy = torci_arena_alloc(cursor->txn->reads.arena, key.size);
+    if (copy == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory to note a scanned key");
+    memcpy(copy, key.data, key.size);
+    last->data = copy;
+    return TORC_OK;
 }
 
 /* The next step of the merge: *version NULL if it shows nothing (a deleted key, an empty section). TORC_END. */
@@ -376,6 +461,7 @@ step(struct torc_cursor *cursor, struct torc_slice *key, struct torci_version **
 {
     const struct pair *pair = NULL;
     struct torci_write *write;
+    struct torc_slice last;
     enum torc_status status;
     int order;
 
@@ -396,23 +482,23 @@ step(struct torc_cursor *cursor, struct torc_slice *key, struct torci_version **
     order = pair == NULL ? 1 : write == NULL ? -1 : torci_key_compare(torci_record_key(pair->record), write->key);
     if (pair != NULL && write != NULL && cursor->descending)
         order = -order;
-    if (order <= 0) {
-        status = pass(cursor, pair);
-        if (status != TORC_OK)
-            return status;
-        *key = torci_record_key(pair->record);
-        *version = pair->version;
-    }
     if (order >= 0) {
         status = torci_txn_resolve(cursor->txn, write);
         if (status != TORC_OK)
             return status;
-        *key = write->key;
-        *version = write->version;
     }
+    *key = order <= 0 ? torci_record_key(pair->record) : write->key;
+    *version = order >= 0 ? write->version : pair->version;
+    status = keep_last(cursor, *key, &last);
+    if (status == TORC_OK && order <= 0)
+        status = pass(cursor, pair);
+    if (status != TORC_OK)
+        return status;
     if (!torci_version_shows(*version, &cursor->txn->moment))
         *version = NULL;
-    advance(cursor, *key);
+    cursor->shown = *key;
+    if (cursor->range != NULL)
+        cursor->range->last = last;
     return TORC_OK;
 }
 

@@ -201,7 +201,7 @@ look_at(struct torc_mvcc *store, struct torci_record *record, uint64_t now, stru
     look->due = now + RETRY_MS;
     version = verdict.fate == TORCI_FATE_COMMITTED ? look->head
                                                    : torci_load(&look->head->older, memory_order_acquire); /* A4 */
-    if (version == NULL || (version->flags & TORCI_VERSION_EXPIRES) == 0)
+    if (version == NULL || version->flags != TORCI_VERSION_EXPIRES)
         return NOTHING;
     if (torci_version_expires(version) > now) {
         look->due = torci_version_expires(version);
@@ -235,7 +235,7 @@ expire(struct torci_shard *shard, struct torci_epoch_guard guard, struct torci_r
     struct torci_version *head = look->head;
     struct torci_version *tombstone =
         torci_version_create(shard, torc_slice(&look->stamp, sizeof look->stamp), UINT64_MAX,
-                             TORCI_VERSION_TOMBSTONE | TORCI_VERSION_EXPIRED);
+                             TORCI_VERSION_EXPIRED);
 
     if (tombstone == NULL)
         return false;
@@ -358,7 +358,8 @@ static void
 take_turns(struct torci_shard *shard, struct torci_expiry *wheel)
 {
     for (unsigned i = 0; i < TURNS_MAX; i++) {
-        uint32_t turn = torci_fetch_add(&wheel->turn, 1u, memory_order_relaxed) % (LEVELS * SLOTS); /* Relaxed: a hint. */
+        /* Relaxed: a hint. */
+        uint32_t turn = torci_fetch_add(&wheel->turn, 1u, memory_order_relaxed) % (LEVELS * SLOTS);
 
         if (take_slot(wheel, &wheel->slots[turn / SLOTS][turn % SLOTS]))
             return;

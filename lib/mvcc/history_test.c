@@ -250,6 +250,83 @@ Test(snapshot_age, what_was_lent_outlives_expiry)
     torc_txn_abort(txn);
 }
 
+/* Longer than the batches of a scan, forwards and backwards, with own writes between. */
+static void
+scan_copies(enum torc_isolation isolation, bool reverse)
+{
+    struct torc_scan_options options = {.reverse = reverse};
+    struct torc_cursor *cursor;
+    struct torc_slice key, value;
+    struct torc_txn *txn;
+    char name[16], wanted[16];
+    unsigned seen = 0;
+
+    open_with(0, 1000 * SECOND);
+    for (unsigned i = 0; i < 400; i += 2) {
+        snprintf(name, sizeof name, "k%03u", i);
+        torct_put(store, name, name);
+    }
+    txn = torct_begin(store, isolation);
+    for (unsigned i = 1; i < 400; i += 10) {
+        snprintf(name, sizeof name, "k%03u", i);
+        torct_txn_put(txn, name, name);
+    }
+    cr_assert_eq(torc_txn_scan(txn, &options, &cursor), TORC_OK);
+    for (unsigned i = 0; i < 400; i++) {
+        unsigned number = reverse ? 399 - i : i;
+
+        if (number % 2 != 0 && number % 10 != 1)
+            continue;
+        snprintf(wanted, sizeof wanted, "k%03u", number);
+        cr_assert_eq(torc_cursor_next(cursor, &key, &value), TORC_OK, "%s: %s", wanted, torc_detail());
+        cr_assert(torct_slice_is(key, wanted), "%.*s", (int)key.size, (const char *)key.data);
+        cr_assert(torct_slice_is(value, wanted));
+        if (number % 2 == 0)
+            torct_put(store, wanted, "newer");
+        seen++;
+    }
+    cr_expect_eq(torc_cursor_next(cursor, &key, &value), TORC_END);
+    cr_expect_eq(seen, 240u);
+    torc_cursor_close(cursor);
+    cr_expect_eq(torc_txn_commit(txn), isolation == TORC_SERIALIZABLE ? TORC_CONFLICT : TORC_OK);
+}
+
+Test(snapshot_age, a_scan_shows_copies)
+{
+    scan_copies(TORC_SNAPSHOT, false);
+}
+
+Test(snapshot_age, a_scan_backwards_shows_copies)
+{
+    scan_copies(TORC_SNAPSHOT, true);
+}
+
+Test(snapshot_age, a_serializable_scan_of_copies_is_validated)
+{
+    scan_copies(TORC_SERIALIZABLE, false);
+}
+
+Test(snapshot_age, a_serializable_scan_of_copies_commits_if_nothing_changed)
+{
+    struct torc_cursor *cursor;
+    struct torc_slice key;
+    struct torc_txn *txn;
+    char name[16];
+
+    open_with(0, 1000 * SECOND);
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "k%03u", i);
+        torct_put(store, name, name);
+    }
+    txn = torct_begin(store, TORC_SERIALIZABLE);
+    cr_assert_eq(torc_txn_scan(txn, NULL, &cursor), TORC_OK);
+    for (unsigned i = 0; i < 250; i++)
+        cr_assert_eq(torc_cursor_next(cursor, &key, NULL), TORC_OK);
+    torct_put(store, "k299", "past what was seen");
+    torct_txn_put(txn, "other", "v");
+    cr_expect_eq(torc_txn_commit(txn), TORC_OK, "%s", torc_detail());
+}
+
 Test(snapshot_age, young_transactions_and_named_snapshots_do_not_expire)
 {
     struct torc_txn_options options = {.snapshot = torct_text("s")};

@@ -45,8 +45,8 @@ void torci_index_destroy(struct torci_index *index);
 void torci_index_drain(struct torci_index *index, void (*take)(void *context, struct torci_record *record),
                        void *context);
 
-/* Exclusive: destroy an index that nobody will look into again, and all that is in it, some nodes at a time; each record
- * goes to `take`. `*budget` is what is left of it afterwards. True: the index is gone. */
+/* Exclusive: destroy an index that nobody will look into again, and all that is in it, some nodes at a time; each
+ * record goes to `take`. `*budget` is what is left of it afterwards. True: the index is gone. */
 bool torci_index_dismantle(struct torci_index *index, size_t *budget,
                            void (*take)(void *context, struct torci_record *record), void *context);
 

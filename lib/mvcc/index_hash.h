@@ -46,8 +46,8 @@ void torci_hash_index_fini(struct torci_hash_index *hash);
 void torci_hash_index_drain_exclusive(struct torci_hash_index *hash,
                                       void (*take)(void *context, struct torci_record *record), void *context);
 
-/* Exclusive: the same for a list that nobody will look into again, some nodes at a time: `*budget` is what is left of it
- * afterwards. True: there is nothing left. */
+/* Exclusive: the same for a list that nobody will look into again, some nodes at a time: `*budget` is what is left of
+ * it afterwards. True: there is nothing left. */
 bool torci_hash_index_dismantle_exclusive(struct torci_hash_index *hash, size_t *budget,
                                           void (*take)(void *context, struct torci_record *record), void *context);
 

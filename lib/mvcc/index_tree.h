@@ -35,8 +35,8 @@ void torci_tree_index_fini(struct torci_tree_index *tree);
 /* Exclusive: forget all records. */
 void torci_tree_index_clear_exclusive(struct torci_tree_index *tree);
 
-/* Exclusive: the same for a tree that nobody will look into again, some nodes at a time: `*budget` is what is left of it
- * afterwards. True: there is nothing left, and fini must not be called. */
+/* Exclusive: the same for a tree that nobody will look into again, some nodes at a time: `*budget` is what is left of
+ * it afterwards. True: there is nothing left, and fini must not be called. */
 bool torci_tree_index_dismantle_exclusive(struct torci_tree_index *tree, size_t *budget);
 
 /* Put `record` under its key unless it is frozen. TORC_NO_MEMORY: not done. Lock-free. */

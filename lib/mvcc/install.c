@@ -3,6 +3,7 @@
 #include "mvcc/install.h"
 
 #include "base/assert.h"
+#include "base/ck.h"
 #include "base/status.h"
 #include "mvcc/reclaim.h"
 
@@ -226,6 +227,7 @@ wants_value(const struct torci_install *install)
 enum torc_status
 torci_install(struct torci_install *install, struct torci_write *write)
 {
+    struct torci_backoff backoff = torci_backoff_begin();
     enum torc_status status;
 
     torc_assert(!write->installed);
@@ -240,6 +242,9 @@ torci_install(struct torci_install *install, struct torci_write *write)
             status = TORC_NOT_FOUND;
         else
             status = install_fresh(install, write);
+        /* Merges meet at hot keys: let the others' caches be. */
+        if (status == AGAIN && write->merges != NULL)
+            torci_backoff_pause(&backoff);
     } while (status == AGAIN);
     return status;
 }

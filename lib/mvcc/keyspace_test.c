@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Keyspaces, by the public interface: making, finding, listing, dropping, and that what was dropped gives its memory back.
- * Oracles: the allocator's ledger, and the store's own figures. */
+/* Keyspaces, by the public interface: making, finding, listing, dropping, and that what was dropped gives its memory
+ * back. Oracles: the allocator's ledger, and the store's own figures. */
 #include "base/alloc.h"
 #include "mvcc/keyspace.h"
 /* Behind the headers above, whose parameters it would shadow. */
@@ -422,7 +422,8 @@ Test(keyspace_memory, is_freed_by_close_however_far_it_was)
 
 /* ---- Faults ---- */
 
-/* Create, fill, delete, drop, create again, with the n-th allocation failing: each call works, or has changed nothing. */
+/* Create, fill, delete, drop, create again, with the n-th allocation failing: each call works, or has changed nothing.
+ * */
 Test(keyspace_faults, every_allocation_may_fail)
 {
     for (int sticky = 0; sticky < 2; sticky++) {
@@ -486,8 +487,8 @@ some_keyspace(struct torci_random *random)
     return keyspace;
 }
 
-/* Handles may be used after the drop as long as nobody can have been given the memory: here, inside of a transaction that
- * began while the keyspace was there. Values tell the name they were written under. */
+/* Handles may be used after the drop as long as nobody can have been given the memory: here, inside of a transaction
+ * that began while the keyspace was there. Values tell the name they were written under. */
 static void
 make_use_drop(void *context, unsigned number)
 {

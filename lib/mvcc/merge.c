@@ -15,16 +15,14 @@ torci_version_reserve(struct torci_shard *shard, size_t size, uint64_t expires, 
     struct torci_version *version = torci_object_alloc(&shard->slab, torci_version_bytes((uint32_t)(prefix + size)));
 
     torc_assert(size <= TORC_VALUE_SIZE_MAX);
+    torc_assert(flags <= TORCI_VERSION_EXPIRED && (prefix == 0 || (flags & TORCI_VERSION_TOMBSTONE) == 0));
     if (version == NULL)
         return NULL;
     torci_init(&version->stamp, (uint64_t)TORCI_STAMP_PENDING);
     torci_init(&version->older, NULL);
-    version->size = (uint32_t)(prefix + size);
-    version->flags = flags;
-    if (prefix > 0) {
-        version->flags |= TORCI_VERSION_EXPIRES;
+    torci_version_describe(version, prefix + size, prefix > 0 ? TORCI_VERSION_EXPIRES : flags);
+    if (prefix > 0)
         memcpy(version->bytes, &expires, sizeof expires);
-    }
     torci_count(&shard->counters.versions_created, 1);
     return version;
 }
@@ -122,6 +120,13 @@ is_status(enum torc_status status)
     return false;
 }
 
+/* These leave torc_detail() as it was. */
+static bool
+is_answer(enum torc_status status)
+{
+    return status == TORC_NOT_FOUND || status == TORC_EXISTS || status == TORC_MISMATCH || status == TORC_END;
+}
+
 /* One step; output->version is the result, private. */
 static enum torc_status
 merge_one(struct torc_merge_output *output, const struct torci_merge *merge, const struct torc_slice *current)
@@ -141,7 +146,7 @@ merge_one(struct torc_merge_output *output, const struct torci_merge *merge, con
         return torci_fail(TORC_INVALID, "the merge operator %s gave no result", name);
     if (!is_status(status))
         return torci_fail(TORC_INVALID, "the merge operator %s returned %d, which is no status", name, (int)status);
-    return output->told ? status : torci_fail(status, "the merge operator %s refused", name);
+    return output->told || is_answer(status) ? status : torci_fail(status, "the merge operator %s refused", name);
 }
 
 enum torc_status

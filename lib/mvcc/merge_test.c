@@ -238,6 +238,10 @@ Test(merge, what_an_operator_refuses_changes_nothing)
         cr_expect_eq(torc_keyspace_merge(keyspace, torct_text("k"), &operation, torct_text("o"), buffer, 4, &size),
                      REFUSALS[i].status, "%s", REFUSALS[i].what);
         cr_expect_eq(size, 0u);
+        if (REFUSALS[i].status == TORC_CONFLICT)
+            cr_expect(torct_slice_is(torc_conflict_key(), "k"));
+        if (REFUSALS[i].status == TORC_INVALID)
+            cr_expect_neq(strstr(torc_detail(), "act"), NULL, "%s", torc_detail());
         cr_expect_eq(merge("new", &operation, torct_text("o")), REFUSALS[i].status, "%s", REFUSALS[i].what);
 
         /* By the commit, which writes nothing. */
@@ -612,6 +616,35 @@ Test(merge, passes_a_thread_that_stopped)
     cr_expect_eq(torct_commit_state(&commit), TORCI_ABORTED);
     cr_expect_not(torct_commit_finish(&commit));
     cr_expect_eq(number_at("a"), 1);
+}
+
+/* Serializable transactions that only merge have read nothing, so that no reader may refuse them. */
+static void
+merge_or_read(void *context, unsigned thread)
+{
+    (void)context;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct torc_txn *txn = torct_begin(store.mvcc, TORC_SERIALIZABLE);
+        struct torc_slice value;
+
+        if (thread < 2) {
+            add_to(txn, "a");
+            add_to(txn, "b");
+            if (torc_txn_commit(txn) != TORC_OK)
+                torci_fetch_add(&refused, UINT64_C(1), memory_order_relaxed); /* Relaxed: as above. */
+            continue;
+        }
+        (void)!torc_txn_get(txn, torct_text("a"), &value);
+        cr_assert_eq(torc_txn_put(txn, torct_text(thread == 2 ? "x" : "y"), number(round)), TORC_OK);
+        (void)!torc_txn_commit(txn);
+    }
+}
+
+Test(merge, is_never_refused_for_a_reader)
+{
+    torct_race(4, merge_or_read, NULL);
+    cr_expect_eq(refused, 0u);
+    cr_expect_eq(number_at("a"), 2 * ROUNDS);
 }
 
 /* ---- Serializable ---- */

@@ -257,8 +257,8 @@ torc_mvcc_collect(struct torc_mvcc *store)
     for (unsigned round = 0; achieved && round < COLLECT_ROUNDS_MAX; round++) {
         struct visit visit = {shard, false};
 
-        visit.achieved |= torci_upkeep_all(shard);
         visit.achieved |= torci_reclaim_sweep(shard);
+        visit.achieved |= torci_upkeep_all(shard);
         status = torci_walk_all(store, visit_record, &visit);
         torci_watch_wake(shard);
         if (status != TORC_OK)

@@ -263,7 +263,7 @@ Test(mvcc_stats, count_what_happened)
 static uint64_t
 pinned(size_t value_size)
 {
-    return sizeof(struct torci_version) + value_size;
+    return offsetof(struct torci_version, bytes) + value_size;
 }
 
 static void

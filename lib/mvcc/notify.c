@@ -65,10 +65,10 @@ torc_commit_next(const struct torc_commit *commit, size_t *position, struct torc
     change->keyspace = write->keyspace;
     change->key = write->key;
     change->deleted = !torci_version_live(write->version);
-    change->expired = (write->version->flags & TORCI_VERSION_EXPIRED) != 0;
+    change->expired = write->version->flags == TORCI_VERSION_EXPIRED;
     if (!change->deleted)
         change->value = torci_version_value(write->version);
-    if (!change->deleted && (write->version->flags & TORCI_VERSION_EXPIRES) != 0)
+    if (write->version->flags == TORCI_VERSION_EXPIRES)
         change->expires_ms = torci_version_expires(write->version);
     return true;
 }

@@ -94,6 +94,7 @@ torci_read_set_item(struct torci_read_set *set, struct torci_range *range, struc
     item->version = version;
     *range->items_end = item;
     range->items_end = &item->next;
+    range->count++;
     return TORC_OK;
 }
 
@@ -193,7 +194,7 @@ still_there(const struct validation *validation, struct torci_version *seen, str
 {
     if (seen == NULL || seen == version)
         return seen != NULL;
-    return (seen->flags & TORCI_VERSION_EXPIRED) != 0 && written(validation, seen) == written(validation, version);
+    return seen->flags == TORCI_VERSION_EXPIRED && written(validation, seen) == written(validation, version);
 }
 
 static bool
@@ -275,7 +276,7 @@ range_valid(struct validation *validation, struct torci_epoch_guard guard, const
     struct torci_index *index;
     const struct torci_range_item *item = range->items;
     struct torc_slice start = range->descending ? range->to : range->from;
-    struct torci_batch batch;
+    struct torci_batch batch = {.mark = {NULL, NULL, 0}};
     bool more = true;
 
     if (!range->complete && range->last.size == 0)
@@ -284,7 +285,9 @@ range_valid(struct validation *validation, struct torci_epoch_guard guard, const
     if (!torci_keyspace_usable(range->keyspace))
         return false;
     index = range->keyspace->index;
-    torci_index_seek(index, guard, start, !range->descending, range->descending, &batch);
+    /* What was shown, and one behind it. */
+    batch.wanted = range->count < TORCI_BATCH_MAX ? (unsigned)range->count + 1 : TORCI_BATCH_MAX;
+    torci_index_seek_on(index, guard, start, !range->descending, range->descending, &batch);
     for (;;) {
         if (!batch_valid(validation, range, &batch, &item, &more))
             return false;

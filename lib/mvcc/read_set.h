@@ -56,6 +56,7 @@ struct torci_range {
     struct torc_slice last;           /* The last key shown; borrowed until sealed. Empty: none yet. */
     struct torci_range_item *items;   /* In the order shown. */
     struct torci_range_item **items_end;
+    size_t count;                     /* Of items: so many a validation will fetch. */
     bool descending;
     bool complete;                    /* The end has been shown. */
 };

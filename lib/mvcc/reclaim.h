@@ -16,8 +16,8 @@
  *   I3  A record leaves when its head is NULL, or a committed tombstone <= watermark with nothing below: the head is
  *       frozen by one CAS, then the record is taken out of the index. Who meets a frozen head helps to take it out.
  *   I4  A record's memory is retired once: by whoever comes last of "taken out of the index" (REMOVED is set), "dropped
- *       from the queue" (QUEUED is cleared) and "fired" (an entry of the timing wheel, TIMED), read-modify-writes of one
- *       word. Nothing of this is begun once REMOVED is set, so the last one is the last for ever.
+ *       from the queue" (QUEUED is cleared) and "fired" (an entry of the timing wheel, TIMED), read-modify-writes of
+ *       one word. Nothing of this is begun once REMOVED is set, so the last one is the last for ever.
  *   I5  Of a keyspace that was dropped, records are not pruned, nor taken out one by one: keyspace.h I3.
  * Ordering
  *   R1 store of older             -> version.h A4: NULL, or a version that was reachable before
@@ -61,8 +61,8 @@ bool torci_reclaim_release(struct torci_shard *shard, struct torci_record *recor
 /* Free a record and its versions; nobody can reach it any more but by holds, which are left to end. */
 void torci_reclaim_take_down(struct torci_shard *shard, struct torci_record *record);
 
-/* Work on at most `budget` entries of the queue, and look at the snapshots anew when it is time: true if it was. Outside
- * of a section. */
+/* Work on at most `budget` entries of the queue, and look at the snapshots anew when it is time: true if it was.
+ * Outside of a section. */
 bool torci_reclaim_step(struct torci_shard *shard, size_t budget);
 
 /* Look at the snapshots now, and work through the whole queue once. Returns whether anything was achieved. */
@@ -81,8 +81,8 @@ TORC_MUST_CHECK enum torc_status torci_reclaim_admit(struct torci_shard *shard, 
 /* Free what is past its grace period and was left lying by any thread. Returns the number of objects freed. */
 size_t torci_reclaim_relieve(struct torc_mvcc *store);
 
-/* Show every record of a keyspace to `visit`, in key order, each batch in a section of its own; none once it is dropped.
- * TORC_NO_MEMORY: none was shown. */
+/* Show every record of a keyspace to `visit`, in key order, each batch in a section of its own; none once it is
+ * dropped. TORC_NO_MEMORY: none was shown. */
 typedef void torci_visit_fn(void *context, struct torci_epoch_guard guard, struct torci_record *record);
 TORC_MUST_CHECK enum torc_status torci_walk(struct torc_keyspace *keyspace, torci_visit_fn *visit, void *context);
 

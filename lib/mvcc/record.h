@@ -8,24 +8,28 @@
 #ifndef TORCI_MVCC_RECORD_H
 #define TORCI_MVCC_RECORD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <torc/base.h>
 
 #include "base/atomic.h"
 
+enum { TORCI_VERSION_SIZE_BITS = 30 };         /* A value of the greatest size, and 8 bytes before it. */
+
 struct torci_version {
     _Atomic(uint64_t) stamp;                   /* See mvcc/version.h. */
     _Atomic(struct torci_version *) older;
-    uint32_t size;                             /* Of `bytes`, all of it. Immutable after publication. */
-    uint32_t flags;                            /* Immutable after publication. */
-    unsigned char bytes[];
+    uint32_t size : TORCI_VERSION_SIZE_BITS;   /* Of `bytes`, all of it. Immutable after publication, as is the rest. */
+    uint32_t flags : 32 - TORCI_VERSION_SIZE_BITS;
+    unsigned char bytes[];                     /* At 20: no padding before it. */
 };
 
 enum torci_version_flags {
     TORCI_VERSION_TOMBSTONE = 1u << 0,
     TORCI_VERSION_EXPIRES = 1u << 1,           /* `bytes` begins with the time, 8 bytes; the value follows. */
-    TORCI_VERSION_EXPIRED = 1u << 2,           /* A tombstone, because of the time; `bytes`: the value's stamp. */
+    TORCI_VERSION_EXPIRED = TORCI_VERSION_TOMBSTONE | TORCI_VERSION_EXPIRES,    /* A tombstone, because of the time;
+                                                  `bytes`: the value's stamp. */
 };
 
 struct torci_record {
@@ -51,6 +55,16 @@ enum torci_record_flags {
  * begins once REMOVED is set. */
 #define TORCI_RECORD_HELD (TORCI_RECORD_QUEUED | ~(uint32_t)(TORCI_RECORD_TIMED - 1))
 
+_Static_assert(offsetof(struct torci_version, bytes) == 20, "a value follows its header at once");
+
+/* Before publication. */
+static inline void
+torci_version_describe(struct torci_version *version, size_t size, uint32_t flags)
+{
+    version->size = size & ((1u << TORCI_VERSION_SIZE_BITS) - 1);
+    version->flags = flags & TORCI_VERSION_EXPIRED;
+}
+
 /* A frozen head: the record is leaving the index. Never dereferenced. */
 static inline struct torci_version *
 torci_frozen(void)
@@ -70,18 +84,18 @@ torci_version_expires(const struct torci_version *version)
 {
     uint64_t expires;
 
-    if ((version->flags & TORCI_VERSION_EXPIRES) == 0)
+    if (version->flags != TORCI_VERSION_EXPIRES)
         return UINT64_MAX;
     memcpy(&expires, version->bytes, sizeof expires);
     return expires;
 }
 
-/* When what `version`, stamped `stamp`, tells was written: a tombstone for an expired value keeps that value's stamp. So
- * expiring is no write that anybody could conflict with. */
+/* When what `version`, stamped `stamp`, tells was written: a tombstone for an expired value keeps that value's stamp.
+ * So expiring is no write that anybody could conflict with. */
 static inline uint64_t
 torci_version_written(const struct torci_version *version, uint64_t stamp)
 {
-    if ((version->flags & TORCI_VERSION_EXPIRED) != 0)
+    if (version->flags == TORCI_VERSION_EXPIRED)
         memcpy(&stamp, version->bytes, sizeof stamp);
     return stamp;
 }
@@ -90,7 +104,7 @@ torci_version_written(const struct torci_version *version, uint64_t stamp)
 static inline struct torc_slice
 torci_version_value(const struct torci_version *version)
 {
-    size_t prefix = (version->flags & TORCI_VERSION_EXPIRES) != 0 ? sizeof(uint64_t) : 0;
+    size_t prefix = version->flags == TORCI_VERSION_EXPIRES ? sizeof(uint64_t) : 0;
 
     return torc_slice(version->bytes + prefix, version->size - prefix);
 }

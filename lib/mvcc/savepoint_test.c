@@ -319,6 +319,13 @@ Test(savepoint, keeps_one_former_value_of_each_key)
     cr_assert_eq(torc_txn_put(txn, torct_text("k"), torc_slice(big, sizeof big)), TORC_OK);
     release("s");
     cr_expect_lt(torc_txn_bytes(txn), before + sizeof big);
+    mark("a");
+    cr_assert_eq(torc_txn_put(txn, torct_text("k"), torc_slice(big, sizeof big)), TORC_OK);
+    mark("b");
+    cr_assert_eq(torc_txn_put(txn, torct_text("k"), torc_slice(big, sizeof big)), TORC_OK);
+    cr_expect_geq(torc_txn_bytes(txn), before + 2 * sizeof big);
+    release("b");
+    cr_expect_lt(torc_txn_bytes(txn), before + 2 * sizeof big, "a's note is the older one");
 }
 
 /* ---- Want of memory ---- */

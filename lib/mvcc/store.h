@@ -10,7 +10,8 @@
  *   limbo      torci_limbo_relieve() and torci_limbo_bytes(), by anybody; the reclaiming thread frees large bags
  * Ordering
  *   R1 CAS of a place in the tables of keyspaces (keyspace.c) -> A1 loads of it: the block, the keyspace
- *   R2 store and CAS of keyspace.dropped (keyspace.c) -> A2 load of it: 0: the keyspace with its index; it stays for the
+ *   R2 store and CAS of keyspace.dropped (keyspace.c) -> A2 load of it: 0: the keyspace with its index; it stays for
+ *   the
  *      section. seq_cst: who takes a snapshot after the stamp `gone` was drawn does not read 0 any more.
  * When a thread exits, the next owner of its index inherits the shard; torc_mvcc_collect() adopts orphans. What a
  * living thread has retired and not handed over, less than a large bag, waits until that thread comes by again. */
@@ -55,10 +56,12 @@ enum {
 #if defined(TORC_TINY)
     TORCI_GARBAGE_BLOCK = 4,
     TORCI_VIEW_COMMITS = 3,
+    TORCI_VIEWS_RETIRED = 2,
     TORCI_SPARES_MAX = 2,
 #else
     TORCI_GARBAGE_BLOCK = 254,      /* Entries of one block: 4 KiB. */
-    TORCI_VIEW_COMMITS = 64,        /* Commits between two looks at all snapshots. */
+    TORCI_VIEW_COMMITS = 8,         /* Commits between two looks at all snapshots. */
+    TORCI_VIEWS_RETIRED = 8,        /* Looks between two sums of all that is retired. */
     TORCI_SPARES_MAX = 16,          /* Ended transactions a shard keeps for its own next begin. */
 #endif
     TORCI_VIEW_SNAPSHOTS_MAX = 128, /* Distinct snapshots a view tells apart; see snapshot.c. */
@@ -94,7 +97,9 @@ struct torci_shard {
     size_t expiry_credit;           /* Entries that this thread gave the timing wheel: it works on as many. */
     size_t expiry_debt;             /* Entries whose record has left: it looks through as many. */
     struct torci_wake *wakes;       /* Of watches that a commit has fired; none between calls. See watch.h. */
+    unsigned views_until_sum;       /* 0: sum up all that is retired with the next look. */
     bool retired_over;              /* The retired limit was exceeded when last looked at. */
+    uint64_t pause_ns;              /* Where the pauses of torc_txn_run() begin, as the last one left it. */
     struct torci_view view;
     _Alignas(TORCI_CACHE_LINE) struct torci_counters counters;
 };
@@ -258,7 +263,7 @@ torci_version_shows(const struct torci_version *version, struct torci_moment *mo
 {
     if (!torci_version_live(version))
         return false;
-    return (version->flags & TORCI_VERSION_EXPIRES) == 0 ||
+    return version->flags != TORCI_VERSION_EXPIRES ||
            torci_version_expires(version) > torci_moment_ms(moment);
 }
 

@@ -9,7 +9,10 @@
 #include "mvcc/named.h"
 #include "mvcc/reclaim.h"
 
-enum { ARENA_FIRST_BYTES = 1024 };
+enum {
+    ARENA_FIRST_BYTES = 1024,
+    GET_TOGETHER = 16,      /* As many misses as a core overlaps, or so. */
+};
 
 void
 torci_last_commit_note(uint64_t stamp)
@@ -554,6 +557,76 @@ torc_txn_get(struct torc_txn *txn, struct torc_slice key, struct torc_slice *val
     return status;
 }
 
+/* Bring what `count` look-ups will touch into the cache, one step of all keys after the other. */
+static void
+look_ahead(struct torc_txn *txn, const struct torc_slice *keys, size_t count)
+{
+    struct torci_epoch_guard guard;
+    struct torci_index *index;
+    uint64_t orders[GET_TOGETHER];
+
+    torc_assert(count <= GET_TOGETHER);
+    for (size_t i = 0; i < count; i++)
+        orders[i] = torci_key_order(txn->store, keys[i]);
+    guard = torci_epoch_enter();
+    if (torci_keyspace_usable(txn->keyspace)) {
+        index = txn->keyspace->index;
+        for (size_t i = 0; i < count; i++)
+            torci_index_prefetch(index, orders[i]);
+        for (size_t i = 0; i < count; i++)
+            torci_index_prefetch_record(index, orders[i]);
+        for (size_t i = 0; i < count; i++) {
+            struct torci_record *record = torci_index_find(index, guard, keys[i], orders[i]);
+
+            if (record != NULL)
+                __builtin_prefetch(torci_load(&record->head, memory_order_relaxed)); /* Relaxed: not followed. */
+        }
+    }
+    torci_epoch_exit(guard);
+}
+
+static enum torc_status
+get_together(struct torc_txn *txn, const struct torc_slice *keys, size_t count, struct torc_slice *values)
+{
+    enum torc_status status = TORC_OK;
+
+    for (size_t i = 0; i < count && status == TORC_OK; i++)
+        status = torci_check_key(keys[i]);
+    if (status == TORC_OK && count > 1)
+        look_ahead(txn, keys, count);
+    for (size_t i = 0; i < count && status == TORC_OK; i++) {
+        struct torci_version *version;
+
+        status = find(txn, keys[i], &version);
+        if (status == TORC_OK)
+            values[i] = torci_version_value(version);
+        else if (status == TORC_NOT_FOUND)
+            status = TORC_OK;
+    }
+    return status;
+}
+
+enum torc_status
+torc_txn_get_many(struct torc_txn *txn, const struct torc_slice *keys, size_t count, struct torc_slice *values)
+{
+    enum torc_status status;
+
+    if ((keys == NULL || values == NULL) && count > 0)
+        return torci_fail(TORC_INVALID, "the keys or the places for the values are NULL");
+    for (size_t i = 0; i < count; i++)
+        values[i] = torc_slice(NULL, 0);
+    status = torci_txn_enter_key(txn, count > 0 ? keys[0] : torc_slice("-", 1));
+    if (status != TORC_OK)
+        return status;
+    for (size_t done = 0; done < count && status == TORC_OK; done += GET_TOGETHER)
+        status = get_together(txn, keys + done, count - done < GET_TOGETHER ? count - done : GET_TOGETHER,
+                              values + done);
+    for (size_t i = 0; i < count && status != TORC_OK; i++)
+        values[i] = torc_slice(NULL, 0);
+    torci_txn_leave(txn);
+    return status;
+}
+
 enum torc_status
 torc_txn_expiry(struct torc_txn *txn, struct torc_slice key, uint64_t *expires_ms)
 {
@@ -567,7 +640,7 @@ torc_txn_expiry(struct torc_txn *txn, struct torc_slice key, uint64_t *expires_m
     if (status != TORC_OK)
         return status;
     status = find(txn, key, &version);
-    if (status == TORC_OK && (version->flags & TORCI_VERSION_EXPIRES) != 0)
+    if (status == TORC_OK && version->flags == TORCI_VERSION_EXPIRES)
         *expires_ms = torci_version_expires(version);
     torci_txn_leave(txn);
     return status;

@@ -29,6 +29,7 @@ TestSuite(txn_read, .init = create, .fini = destroy, .timeout = 30);
 TestSuite(txn_write, .init = create, .fini = destroy, .timeout = 30);
 TestSuite(txn_commit, .init = create, .fini = destroy, .timeout = 30);
 TestSuite(txn_conflict, .init = create, .fini = destroy, .timeout = 30);
+TestSuite(txn_get_many, .init = create, .fini = destroy, .timeout = 30);
 TestSuite(txn_rank, .init = create, .fini = destroy, .timeout = 30);
 TestSuite(txn_run, .init = create, .fini = destroy, .timeout = 30);
 TestSuite(txn_threads, .init = create, .fini = destroy, .timeout = 60);
@@ -584,6 +585,53 @@ Test(txn_conflict, keeps_the_first_256_bytes_of_a_long_key)
     cr_assert_eq(torc_mvcc_put(store.mvcc, torc_slice(key, sizeof key), torct_text("v"), NULL), TORC_OK);
     cr_assert_eq(commit(), TORC_CONFLICT);
     cr_expect_eq(torc_conflict_key().size, 256u);
+}
+
+/* ---- Many at once ---- */
+
+Test(txn_get_many, reads_as_one_by_one)
+{
+    enum { COUNT = 40 };
+    struct torc_slice keys[COUNT], values[COUNT];
+    char names[COUNT][8];
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "m%02u", i);
+        keys[i] = torct_text(names[i]);
+        if (i % 3 != 0)
+            torct_put(store.mvcc, names[i], i % 3 == 1 ? names[i] : "");
+    }
+    torc_txn_abort(txn);
+    txn = torct_begin(store.mvcc, TORC_SERIALIZABLE);
+    torct_put(store.mvcc, names[0], "later");
+    torct_txn_put(txn, names[3], "own");
+    cr_assert_eq(torc_txn_delete(txn, keys[4]), TORC_OK);
+    cr_assert_eq(torc_txn_get_many(txn, keys, COUNT, values), TORC_OK);
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct torc_slice value;
+        enum torc_status status = torc_txn_get(txn, keys[i], &value);
+
+        cr_expect_eq(values[i].data == NULL, status == TORC_NOT_FOUND, "key %u", i);
+        cr_expect(values[i].data == value.data && values[i].size == value.size, "key %u", i);
+    }
+    cr_expect(torct_slice_is(values[3], "own"));
+    cr_expect_null(values[4].data);
+    cr_expect(values[5].data != NULL && values[5].size == 0);
+    cr_expect_eq(commit(), TORC_CONFLICT, "what was read counts as read");
+}
+
+Test(txn_get_many, refuses_bad_keys_and_gives_nothing_then)
+{
+    struct torc_slice keys[2] = {torct_text("a"), {NULL, 0}}, values[2];
+
+    cr_expect_eq(torc_txn_get_many(txn, keys, 2, values), TORC_INVALID);
+    cr_expect_null(values[0].data);
+    cr_expect_eq(torc_txn_get_many(txn, NULL, 1, values), TORC_INVALID);
+    cr_expect_eq(torc_txn_get_many(txn, keys, 1, NULL), TORC_INVALID);
+    cr_expect_eq(torc_txn_get_many(NULL, keys, 1, values), TORC_INVALID);
+    cr_expect_eq(torc_txn_get_many(txn, NULL, 0, NULL), TORC_OK);
+    cr_expect_eq(torc_txn_get_many(txn, keys, 1, values), TORC_OK);
+    cr_expect(torct_slice_is(values[0], "1"));
 }
 
 /* ---- Rank ---- */

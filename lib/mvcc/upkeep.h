@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mvcc/upkeep: the store's housekeeping, a little with each commit, more with a poll: garbage, dropped keyspaces, values
- * whose time has come. */
+/* mvcc/upkeep: the store's housekeeping, a little with each commit, more with a poll: garbage, dropped keyspaces,
+ * values whose time has come. */
 #ifndef TORCI_MVCC_UPKEEP_H
 #define TORCI_MVCC_UPKEEP_H
 
@@ -9,7 +9,8 @@
 
 #include "mvcc/store.h"
 
-/* After a commit: at most `budget` entries of the garbage queue; now and then, a part of the rest. Outside of a section. */
+/* After a commit: at most `budget` entries of the garbage queue; now and then, a part of the rest. Outside of a
+ * section. */
 void torci_upkeep_step(struct torci_shard *shard, size_t budget);
 
 /* The part of a poll; returns whether it would be useful to call again soon. Outside of a section. */

@@ -166,7 +166,7 @@ torci_version_live(const struct torci_version *version)
 static inline size_t
 torci_version_bytes(uint32_t value_size)
 {
-    return sizeof(struct torci_version) + value_size;
+    return offsetof(struct torci_version, bytes) + value_size;
 }
 
 #endif

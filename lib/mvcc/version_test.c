@@ -52,8 +52,7 @@ push(uint64_t stamp, uint32_t flags)
     cr_assert_not_null(version);
     torci_init(&version->stamp, stamp);
     torci_init(&version->older, torci_load(&record->head, memory_order_relaxed));
-    version->size = 0;
-    version->flags = flags;
+    torci_version_describe(version, 0, flags);
     torci_init(&record->head, version);
     return version;
 }

@@ -2,6 +2,7 @@
 /* mvcc/watch: the table of watches, firing, waking. Invariants, ordering and argument: watch.h. */
 #include "mvcc/watch.h"
 
+#include "base/annotate.h"
 #include "base/assert.h"
 #include "base/status.h"
 
@@ -433,16 +434,36 @@ release_fd(struct torc_watch *watch)
         torci_watch_destroy(watch);
 }
 
-/* Make it readable. That it cannot take more is as good: then it is. */
+/* Make it readable. That it cannot take more is as good: then it is. errno is the caller's. */
+TORCI_THREAD_LOCAL_ONLY
 static void
-write_fd(struct torc_watch *watch)
+fill(int fd)
 {
-    static const uint64_t one = 1;
+    uint64_t one = 1;
     int saved_errno = errno;
-    ssize_t written = write(torci_load(&watch->fd, memory_order_acquire), &one, sizeof one); /* A4 */
+    ssize_t written = write(fd, &one, sizeof one);
 
     (void)written;
     errno = saved_errno;
+}
+
+/* Make it not readable. That it was not is as good. */
+TORCI_THREAD_LOCAL_ONLY
+static void
+drain(int fd)
+{
+    uint64_t count;
+    int saved_errno = errno;
+    ssize_t taken = read(fd, &count, sizeof count);
+
+    (void)taken;
+    errno = saved_errno;
+}
+
+static void
+write_fd(struct torc_watch *watch)
+{
+    fill(torci_load(&watch->fd, memory_order_acquire)); /* A4 */
 }
 
 int
@@ -458,7 +479,7 @@ torci_watch_descriptor(struct torc_watch *watch)
     torci_store(&watch->fd, (int32_t)fd, memory_order_seq_cst); /* R4 */
     torci_race_window();
     if (torci_load(&watch->fired, memory_order_seq_cst) != 0)
-        write_fd(watch);
+        fill(fd);
     return fd;
 }
 
@@ -466,16 +487,10 @@ bool
 torci_watch_take(struct torc_watch *watch, uint64_t *stamp)
 {
     int fd = torci_load(&watch->fd, memory_order_relaxed); /* Relaxed: only the owner stores it. */
-    uint64_t count;
     bool fired;
 
-    if (fd != NONE) {
-        int saved_errno = errno;
-        ssize_t taken = read(fd, &count, sizeof count); /* Before the flag: see watch.h. */
-
-        (void)taken;
-        errno = saved_errno;
-    }
+    if (fd != NONE)
+        drain(fd); /* Before the flag: see watch.h. */
     torci_race_window();
     fired = torci_exchange(&watch->fired, 0u, memory_order_seq_cst) != 0; /* A3 */
     *stamp = torci_load(&watch->stamp, memory_order_seq_cst);

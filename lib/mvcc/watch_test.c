@@ -526,8 +526,22 @@ open_and_close(void *context, unsigned number)
         torc_watch_close(mine[i]);
 }
 
+/* Descriptors of this process. */
+static unsigned
+descriptors(void)
+{
+    unsigned open = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        open += fcntl(fd, F_GETFD) != -1 ? 1 : 0;
+    return open;
+}
+
 Test(watch, opening_and_closing_disturb_nobody)
 {
+    unsigned before = descriptors();
+
     torct_race(4, open_and_close, NULL);
+    cr_expect_eq(descriptors(), before);
     cr_expect_eq(torci_load(&store.mvcc->watches_open, memory_order_seq_cst), 0u);
 }

@@ -69,7 +69,8 @@ find_for_write(struct torc_txn *txn, struct torc_keyspace *keyspace, struct torc
     if (record != NULL) {
         finding->exists = true;
         newest = merging ? NULL : torci_record_newest(record, clock);
-        if (newest != NULL && torci_version_written(newest, torci_version_verdict(newest, clock).stamp) > txn->slot.snapshot) {
+        if (newest != NULL &&
+            torci_version_written(newest, torci_version_verdict(newest, clock).stamp) > txn->slot.snapshot) {
             status = torci_txn_lost_already(txn, key);
         } else {
             finding->version = torci_record_visible(record, txn->slot.snapshot, clock);
@@ -425,6 +426,8 @@ merge_into(struct torc_txn *txn, struct torci_shard *shard, struct torci_write *
 
     if (status == TORC_OK)
         status = torci_merge_apply(shard, merges, base, &txn->moment, &version);
+    if (status == TORC_CONFLICT)
+        torci_conflict_note(write->key);
     if (status != TORC_OK)
         return status;
     status = torci_txn_admit(txn, torci_version_bytes(version->size));

@@ -35,10 +35,10 @@ struct torci_write {
     struct torci_record *record;        /* The record, if known: live in the snapshot, or found in this section. */
     struct torci_record *fresh;         /* A private record made for `key`, or NULL. */
     uint64_t noted;                     /* The savepoint whose note was taken last (savepoint.h I1); 0: none. */
-    bool kept;                          /* `key` is in the arena. */
     bool installed;                     /* `version` is reachable. */
     bool was_live;                      /* What `version` replaced was no tombstone. Valid if installed. */
     bool was_shown;                     /* And had not expired. */
+    bool kept;                          /* `key` is in the arena. */
     uint64_t was_due;                   /* When it expires; UINT64_MAX: never, or it was none. */
     struct torci_write *next[];         /* Lanes. */
 };
