@@ -117,9 +117,9 @@ flush(struct torcd_session *session, unsigned first, unsigned end)
                  || (session->arguments_count == 2 && (torcd_is_word(torcd_argument(session, 1), "sync")
                                                        || torcd_is_word(torcd_argument(session, 1), "async")));
 
-    if (plain)
-        (void)torcd_keyspace_run(session, TORCD_MANY_KEYS, flush_body, &databases);
-    else
+    if (plain && torcd_keyspace_run(session, TORCD_MANY_KEYS, flush_body, &databases))
+        torcd_server_expect_room(session->worker->server);
+    else if (!plain)
         torcd_reply_syntax_error(session);
 }
 

@@ -262,5 +262,7 @@ Test(commands_databases_full, are_flushed_all_the_same, .timeout = 120)
     cr_expect_str_eq(ask(0, "FLUSHALL"), OK);
     cr_expect_str_eq(ask(0, "DBSIZE"), ":0\r\n");
     cr_expect_str_eq(ask(0, "KEYS *"), "*0\r\n");
+    (void)hear(0);
+    cr_expect_str_eq(ask(0, "SET a 1"), OK, "and there is room again");
     destroy();
 }

@@ -11,16 +11,18 @@
 static enum torc_status
 exists_body(struct torc_txn *txn, struct torcd_session *session, void *context)
 {
+    struct torc_slice values[TORCD_KEYS_AT_ONCE];
+    size_t count = session->arguments_count;
     int64_t found = 0;
 
     (void)context;
-    for (size_t i = 1; i < session->arguments_count; i++) {
-        struct torc_slice value;
-        bool present;
-        enum torc_status status = torcd_keyspace_get(session, txn, torcd_argument(session, i), &value, &present);
+    for (size_t i = 1; i < count; i += TORCD_KEYS_AT_ONCE) {
+        size_t part = count - i < TORCD_KEYS_AT_ONCE ? count - i : TORCD_KEYS_AT_ONCE;
+        enum torc_status status = torcd_keyspace_get_many(session, txn, session->arguments + i, part, values);
         if (status != TORC_OK)
             return status;
-        found += present;
+        for (size_t j = 0; j < part; j++)
+            found += values[j].data != NULL;
     }
     torcd_reply_integer(session, found);
     return TORC_OK;

@@ -39,22 +39,36 @@ torcd_command_strlen(struct torcd_session *session)
         torcd_reply_status(session, status);
 }
 
+static void
+reply_values(struct torcd_session *session, const struct torc_slice *values, size_t count)
+{
+    struct torcd_counters *counters = &session->worker->counters;
+    size_t found = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (values[i].data != NULL) {
+            torcd_reply_bulk(session, values[i]);
+            found++;
+        } else
+            torcd_reply_null(session);
+    torcd_count(&counters->hits, found);
+    torcd_count(&counters->misses, count - found);
+}
+
 static enum torc_status
 mget_body(struct torc_txn *txn, struct torcd_session *session, void *context)
 {
+    struct torc_slice values[TORCD_KEYS_AT_ONCE];
+    size_t count = session->arguments_count;
+
     (void)context;
-    torcd_resp_array(&session->out, session->arguments_count - 1);
-    for (size_t i = 1; i < session->arguments_count && session->out.fault == TORCD_FAULT_NONE; i++) {
-        struct torc_slice value;
-        bool present;
-        enum torc_status status = torcd_keyspace_get(session, txn, torcd_argument(session, i), &value, &present);
+    torcd_resp_array(&session->out, count - 1);
+    for (size_t i = 1; i < count && session->out.fault == TORCD_FAULT_NONE; i += TORCD_KEYS_AT_ONCE) {
+        size_t part = count - i < TORCD_KEYS_AT_ONCE ? count - i : TORCD_KEYS_AT_ONCE;
+        enum torc_status status = torcd_keyspace_get_many(session, txn, session->arguments + i, part, values);
         if (status != TORC_OK)
             return status;
-        if (present)
-            torcd_reply_bulk(session, value);
-        else
-            torcd_reply_null(session);
-        torcd_count(present ? &session->worker->counters.hits : &session->worker->counters.misses, 1);
+        reply_values(session, values, part);
     }
     return TORC_OK;
 }

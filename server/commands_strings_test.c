@@ -18,6 +18,29 @@ Test(commands_strings, give_a_part)
              {"GETRANGE nothing 0 -1", "$0\r\n\r\n"}, {"GETRANGE s x 1", NO_INTEGER}, {"SUBSTR s 0 0", "$1\r\nH\r\n"});
 }
 
+/* More keys than are looked up together, some absent, some that the store does not know by their own name. */
+Test(commands_strings, are_read_many_at_once)
+{
+    char line[2048] = "MGET ''", expected[4096] = "*201\r\n$5\r\nempty\r\n";
+    size_t size = strlen(line), expected_size = strlen(expected);
+
+    (void)ask(0, "SET '' empty");
+    (void)ask(0, "SET \"\\x00\" ''");
+    for (int i = 0; i < 200; i++) {
+        char set[32], value[32] = "$-1\r\n";
+        if (i == 100)
+            (void)snprintf(value, sizeof value, "$0\r\n\r\n");
+        else if (i % 3 != 0) {
+            (void)snprintf(set, sizeof set, "SET k%d %03d", i, i);
+            (void)ask(0, set);
+            (void)snprintf(value, sizeof value, "$3\r\n%03d\r\n", i);
+        }
+        size += (size_t)snprintf(line + size, sizeof line - size, i == 100 ? " \"\\x00\"" : " k%d", i);
+        expected_size += (size_t)snprintf(expected + expected_size, sizeof expected - expected_size, "%s", value);
+    }
+    cr_expect_str_eq(ask(0, line), expected);
+}
+
 Test(commands_strings, change_in_a_part)
 {
     CONVERSE({"SETRANGE s 2 ab", ":4\r\n"}, {"STRLEN s", ":4\r\n"}, {"SETRANGE s 0 xy", ":4\r\n"},

@@ -260,10 +260,12 @@ visit(struct torcd_worker *worker, struct torcd_message *message)
     struct drop *drop = (struct drop *)message;
     struct torcd_server *server = worker->server;
 
-    if (++drop->at < server->workers_count)
+    if (++drop->at < server->workers_count) {
         torcd_worker_post(server->workers[drop->at], message);
-    else
-        end_keyspace(server->databases, drop);
+        return;
+    }
+    end_keyspace(server->databases, drop);
+    torcd_server_expect_room(server);
 }
 
 /* End `keyspace` when no request uses it any more. */

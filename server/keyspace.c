@@ -234,6 +234,39 @@ torcd_keyspace_get(struct torcd_session *session, struct torc_txn *txn, struct t
     return status == TORC_NOT_FOUND ? TORC_OK : status;
 }
 
+/* How many of the first keys are store keys as they are. */
+static size_t
+count_plain(const struct torc_slice *keys, size_t count)
+{
+    size_t plain = 0;
+
+    while (plain < count && keys[plain].size > 0 && *(const char *)keys[plain].data != '\0')
+        plain++;
+    return plain;
+}
+
+enum torc_status
+torcd_keyspace_get_many(struct torcd_session *session, struct torc_txn *txn, const struct torc_slice *keys,
+                        size_t count, struct torc_slice *values)
+{
+    enum torc_status status = torcd_keyspace_use(session, txn);
+
+    for (size_t i = 0; i < count && status == TORC_OK;) {
+        size_t plain = count_plain(keys + i, count - i);
+        bool present;
+        if (plain > 0) {
+            status = torc_txn_get_many(txn, keys + i, plain, values + i);
+            i += plain;
+            continue;
+        }
+        status = torcd_keyspace_get(session, txn, keys[i], &values[i], &present);
+        if (present && values[i].data == NULL)
+            values[i] = torc_slice("", 0);
+        i++;
+    }
+    return status;
+}
+
 enum torc_status
 torcd_keyspace_expiry(struct torcd_session *session, struct torc_txn *txn, struct torc_slice key, uint64_t *expires_ms)
 {

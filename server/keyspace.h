@@ -13,6 +13,7 @@
 #include "session.h"
 
 #define TORCD_KEY_MAX (TORC_KEY_SIZE_MAX - 1u)
+#define TORCD_KEYS_AT_ONCE 64u      /* That are worth looking up together. */
 #define TORCD_KEY_OVERHEAD 128u     /* What a key takes beside its bytes and those of its value, about. */
 
 /* How torcd_keyspace_run() runs its body. */
@@ -49,6 +50,11 @@ enum torc_status torcd_keyspace_use(struct torcd_session *session, struct torc_t
 enum torc_status
 torcd_keyspace_get(struct torcd_session *session, struct torc_txn *txn, struct torc_slice key, struct torc_slice *value,
                    bool *present);
+
+/* The values of many keys; values[i].data is NULL where there is none. */
+enum torc_status
+torcd_keyspace_get_many(struct torcd_session *session, struct torc_txn *txn, const struct torc_slice *keys,
+                        size_t count, struct torc_slice *values);
 
 /* When the value of a key expires: TORC_NEVER also if there is none. */
 enum torc_status

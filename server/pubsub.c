@@ -286,9 +286,11 @@ reserve(struct torcd_subscriptions *table)
 }
 
 static size_t
-cost_of(const struct subject *subject)
+cost_of(const struct torcd_pubsub *pubsub, const struct subject *subject)
 {
-    return sizeof(struct torcd_subscription) + sizeof(struct subject) + subject->name_size;
+    size_t by_worker = pubsub->workers_count * (sizeof *subject->here + sizeof(struct torcd_subscription *));
+
+    return sizeof(struct torcd_subscription) + sizeof(struct subject) + by_worker + subject->name_size;
 }
 
 /* Count and link a subscription that is complete but for that. */
@@ -310,7 +312,7 @@ enter(struct torcd_subscription *subscription, struct torcd_subscription **place
     subject->lists[worker] = subscription;
     *place = subscription;
     session->subscriptions.counts[subject->kind]++;
-    session->subscriptions.bytes += cost_of(subject);
+    session->subscriptions.bytes += cost_of(pubsub, subject);
     if (subject->kind == TORCD_MONITOR)
         /* Relaxed: a count. */
         atomic_fetch_add_explicit(&session->worker->server->monitors, 1, memory_order_relaxed);
@@ -359,7 +361,7 @@ leave(struct torcd_subscription **place)
     if (subscription->next != NULL)
         subscription->next->previous = subscription->previous;
     session->subscriptions.counts[subject->kind]--;
-    session->subscriptions.bytes -= cost_of(subject);
+    session->subscriptions.bytes -= cost_of(pubsub, subject);
     if (subject->kind == TORCD_MONITOR)
         /* Relaxed: a count. */
         atomic_fetch_sub_explicit(&session->worker->server->monitors, 1, memory_order_relaxed);

@@ -156,6 +156,15 @@ uint64_t torcd_server_keys(const struct torcd_server *server, unsigned database)
 uint64_t torcd_server_sum(const struct torcd_server *server, size_t counter_offset);
 uint64_t torcd_server_sum_since_reset(const struct torcd_server *server, size_t counter_offset);
 
+/* Much was deleted: the next write that a full store refuses may ask it to free what it can, however recently another
+ * one did. Any thread. */
+static inline void
+torcd_server_expect_room(struct torcd_server *server)
+{
+    /* Relaxed: it only chooses who collects. */
+    atomic_store_explicit(&server->collected_ns, 0, memory_order_relaxed);
+}
+
 /* Let torcd_server_sum_since_reset() begin at 0 again. */
 void torcd_server_reset_counters(struct torcd_server *server);
 

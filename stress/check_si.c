@@ -25,9 +25,13 @@ struct version {
     uint64_t stamp;
     uint64_t id;
     uint32_t entry;             /* NONE: the baseline. */
+    uint64_t expires;           /* NEVER, or when. */
+    uint64_t before;            /* What a merge made it of, or what it was to replace; TORCT_ID_PLAIN: not known. */
     bool automatic;
+    bool free;                  /* Autocommit, or a merge: it conflicts with nothing. */
     bool node;                  /* Its writer takes part in S8. */
-    bool settled;               /* Last of a group, and there is evidence. */
+    bool settled;               /* Last of a group, and there is evidence, */
+    uint32_t witness;           /* of this entry. */
 };
 
 struct checker {
@@ -40,6 +44,9 @@ struct checker {
     uint32_t **entry_of;        /* Per thread and id: the entry that wrote it, committed or not. */
     uint32_t *own_entry;        /* Per key: the entry of the walk that last wrote it: nothing need be cleared. */
     uint32_t *own_op;           /* Per key: its operation. */
+    uint64_t time_least;        /* What the entry of the walk has shown of its moment. */
+    uint64_t time_greatest;
+    uint32_t time_keys[2];      /* That have shown it. */
     bool ties;
 };
 
@@ -58,7 +65,9 @@ struct seen {
     uint32_t key;
     uint64_t id;
     bool found_only;            /* `id` is unknown, but not absent. */
+    bool other;                 /* It is neither absent nor `id`. */
     bool in_scan;
+    uint32_t expires;           /* As told; 0: not asked. */
 };
 
 typedef void visit_fn(struct checker *checker, const struct seen *seen, void *context);
@@ -101,13 +110,6 @@ ops_of(const struct checker *checker, uint32_t entry)
     return checker->run->histories[thread_of(checker, entry)].ops + record_of(checker, entry)->first_op;
 }
 
-/* Whether it makes a version. */
-static bool
-is_write(const struct torct_op *op)
-{
-    return op->kind == TORCT_OP_WRITE || op->kind == TORCT_OP_LOCK;
-}
-
 static bool
 is_node(const struct torct_entry *record)
 {
@@ -128,10 +130,15 @@ print_id(FILE *out, uint64_t id)
 static void
 print_op(FILE *out, const struct torct_op *op)
 {
-    static const char *const names[] = {"read", "found", "write", "lock", "scan", "scan-reverse", "", "refused"};
+    static const char *const names[] = {"read",    "found", "write", "lock",      "scan",    "scan-reverse", "",
+                                        "refused", "other", "merge", "savepoint", "rollback"};
 
     if (op->kind == TORCT_OP_SCAN || op->kind == TORCT_OP_SCAN_REVERSE) {
         fprintf(out, " %s[%" PRIu32 ",%" PRIu64 ")", names[op->kind], op->key, op->id);
+        return;
+    }
+    if (op->kind == TORCT_OP_SAVEPOINT || op->kind == TORCT_OP_ROLLBACK) {
+        fprintf(out, " %s", names[op->kind]);
         return;
     }
     fprintf(out, " %s(%" PRIu32, names[op->kind], op->key);
@@ -139,7 +146,9 @@ print_op(FILE *out, const struct torct_op *op)
         fputc(' ', out);
         print_id(out, op->id);
     }
-    fputc(')', out);
+    if (op->expires != 0 && op->expires != TORCT_TIME_NEVER)
+        fprintf(out, " until %" PRIu32, op->expires);
+    fputs(op->undone_by != 0 ? ", undone)" : ")", out);
 }
 
 static void
@@ -152,10 +161,10 @@ print_entry(const struct checker *checker, uint32_t entry)
     unsigned thread = thread_of(checker, entry);
 
     fprintf(out, "  #%u.%" PRIu32 " %s%s, snapshot %" PRIu64 ", stamp %" PRIu64 ", begun [%" PRIu64 " %" PRIu64
-            "], ended [%" PRIu64 " %" PRIu64 "]:", thread, entry - checker->entry_base[thread],
-            record->automatic ? "autocommit " : record->serializable ? "serializable " : "snapshot ",
+            "], ended [%" PRIu64 " %" PRIu64 "], time %" PRIu64 "..%" PRIu64 ":", thread, entry - checker->entry_base[thread],
+            record->automatic ? "autocommit " : record->serializable ? "serializable " : record->past ? "past " : "snapshot ",
             outcomes[record->outcome], record->snapshot, record->stamp, record->begin_called, record->begin_returned,
-            record->commit_called, record->commit_returned);
+            record->commit_called, record->commit_returned, record->time_first, record->time_last);
     for (uint32_t i = 0; i < record->ops && i < PRINTED_OPS_MAX; i++)
         print_op(out, &op[i]);
     fputs(record->ops > PRINTED_OPS_MAX ? " ...\n" : "\n", out);
@@ -175,6 +184,16 @@ report(struct checker *checker, enum torct_violation violation, uint32_t key, ui
         print_entry(checker, other);
 }
 
+/* After report(): who wrote what was read. */
+static void
+tell_writer(struct checker *checker, uint32_t writer)
+{
+    if (writer == NONE || checker->verdict->words == NULL || checker->verdict->total > TORCT_VERDICT_WORDS_MAX)
+        return;
+    fputs("  the value read is from\n", checker->verdict->words);
+    print_entry(checker, writer);
+}
+
 /* ---- Versions ---- */
 
 static int
@@ -184,7 +203,7 @@ compare_versions(const void *a, const void *b)
 
     if (left->stamp != right->stamp)
         return left->stamp < right->stamp ? -1 : 1;
-    return left->automatic - right->automatic;
+    return left->free - right->free;
 }
 
 /* Mark the writes of an entry: own_op[key] is the one that counts, the last write, else the lock. */
@@ -195,7 +214,7 @@ mark_writes(struct checker *checker, uint32_t entry)
     const struct torct_op *op = ops_of(checker, entry);
 
     for (uint32_t i = 0; i < record->ops; i++) {
-        if (op[i].kind != TORCT_OP_WRITE && (op[i].kind != TORCT_OP_LOCK || checker->own_entry[op[i].key] == entry))
+        if (!torct_op_writes(&op[i]) || (op[i].kind == TORCT_OP_LOCK && checker->own_entry[op[i].key] == entry))
             continue;
         checker->own_entry[op[i].key] = entry;
         checker->own_op[op[i].key] = i;
@@ -225,7 +244,7 @@ each_write(struct checker *checker, void (*take)(struct checker *checker, uint32
             continue;
         mark_writes(checker, entry);
         for (uint32_t i = 0; i < record->ops; i++)
-            if (is_write(&op[i]) && checker->own_op[op[i].key] == i)
+            if (torct_op_writes(&op[i]) && checker->own_op[op[i].key] == i)
                 take(checker, entry, &op[i], context);
     }
 }
@@ -238,18 +257,41 @@ count_write(struct checker *checker, uint32_t entry, const struct torct_op *op, 
     checker->first[op->key + 1]++;
 }
 
+/* Whether one of the operations is a read of `key`. */
+static bool
+reads_key(const struct torct_op *op, uint32_t count, uint32_t key)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        bool scan = op[i].kind == TORCT_OP_SCAN || op[i].kind == TORCT_OP_SCAN_REVERSE;
+
+        if (scan ? op[i].key <= key && key < op[i].id
+                 : op[i].key == key && op[i].kind != TORCT_OP_WRITE && op[i].kind != TORCT_OP_MERGE
+                       && op[i].kind != TORCT_OP_REFUSED)
+            return true;
+    }
+    return false;
+}
+
+/* A merge is free, but not if the transaction may not commit over what it has read. */
 static void
 place_write(struct checker *checker, uint32_t entry, const struct torct_op *op, void *context)
 {
     uint32_t *next = context;
     const struct torct_entry *record = record_of(checker, entry);
+    const struct torct_op *first = ops_of(checker, entry);
     struct version *version = &checker->versions[next[op->key]++];
 
     version->stamp = record->stamp;
     version->id = op->id;
     version->entry = entry;
+    version->expires = op->expires == 0 || op->expires == TORCT_TIME_NEVER ? NEVER : op->expires;
+    version->before = TORCT_ID_PLAIN;
+    if (record->automatic && op > first && first->kind == TORCT_OP_READ && first->id != TORCT_ID_ABSENT)
+        version->before = first->id;
     version->automatic = record->automatic;
-    version->node = is_node(record) && op->kind == TORCT_OP_WRITE;  /* A lock changes nothing. */
+    version->free = record->automatic
+        || (op->kind == TORCT_OP_MERGE && !(record->serializable && reads_key(first, record->ops, op->key)));
+    version->node = is_node(record) && op->kind != TORCT_OP_LOCK;   /* A lock changes nothing. */
 }
 
 /* Where the ids of this run went: who wrote each, and which committed version it is. */
@@ -270,7 +312,8 @@ build_ids(struct checker *checker)
             const struct torct_entry *record = &history->entries[i];
 
             for (uint32_t j = record->first_op; j < record->first_op + record->ops; j++)
-                if (history->ops[j].kind == TORCT_OP_WRITE && history->ops[j].id != TORCT_ID_ABSENT)
+                if ((history->ops[j].kind == TORCT_OP_WRITE || history->ops[j].kind == TORCT_OP_MERGE)
+                    && history->ops[j].id != TORCT_ID_ABSENT)
                     checker->entry_of[thread][torct_id_number(history->ops[j].id) - history->id_first]
                         = checker->entry_base[thread] + i;
         }
@@ -316,7 +359,9 @@ build_versions(struct checker *checker)
         checker->first[key + 1] += checker->first[key];
     checker->versions = must_allocate(checker->first[run->keys], sizeof(*checker->versions));
     for (uint32_t key = 0; key < run->keys; key++) {
-        checker->versions[checker->first[key]] = (struct version){.id = run->baseline[key], .entry = NONE};
+        checker->versions[checker->first[key]] = (struct version){
+            .id = run->baseline[key], .expires = run->times == NULL ? NEVER : run->times[key], .before = TORCT_ID_PLAIN,
+            .entry = NONE};
         next[key] = checker->first[key] + 1;
     }
     each_write(checker, place_write, next);
@@ -361,6 +406,44 @@ visible(const struct checker *checker, uint32_t key, uint64_t snapshot)
     return low;
 }
 
+/* ---- Times ---- */
+
+/* Whether a value that expires then can have been there, or not, for a look between two times. */
+static bool
+may_be_there(uint64_t id, uint64_t expires, uint64_t first)
+{
+    return id != TORCT_ID_ABSENT && expires > first;
+}
+
+static bool
+may_be_gone(uint64_t id, uint64_t expires, uint64_t last)
+{
+    return id == TORCT_ID_ABSENT || expires <= last;
+}
+
+/* Whether a read is right if it finds this value. Narrows the moment of the entry of the walk. */
+static bool
+agrees(struct checker *checker, const struct seen *seen, uint64_t id, uint64_t expires)
+{
+    bool present = seen->found_only || seen->other || seen->id != TORCT_ID_ABSENT;
+
+    if (id == TORCT_ID_ABSENT)
+        return !present;
+    if (!present && expires != NEVER && checker->time_least < expires) {
+        checker->time_least = expires;
+        checker->time_keys[0] = seen->key;
+    }
+    if (present && expires != NEVER && checker->time_greatest >= expires) {
+        checker->time_greatest = expires - 1;
+        checker->time_keys[1] = seen->key;
+    }
+    if (!present)
+        return expires != NEVER;
+    if (seen->expires != 0 && seen->expires != (expires == NEVER ? TORCT_TIME_NEVER : expires))
+        return false;
+    return seen->found_only || (seen->other ? id != seen->id : id == seen->id);
+}
+
 /* ---- Walks ---- */
 
 /* One read: the own write if there is one, else the visitor's. */
@@ -375,7 +458,7 @@ walk_read(struct checker *checker, struct seen *seen, visit_fn *visit, void *con
         return;
     }
     own = ops_of(checker, seen->entry) + checker->own_op[seen->key];
-    right = seen->found_only ? own->id != TORCT_ID_ABSENT : own->id == seen->id;
+    right = agrees(checker, seen, own->id, own->expires == 0 || own->expires == TORCT_TIME_NEVER ? NEVER : own->expires);
     if (!right && context == NULL)
         report(checker, TORCT_VIOLATION_OWN_WRITE, seen->key, seen->entry, NONE);
 }
@@ -405,6 +488,25 @@ walk_scan(struct checker *checker, struct seen *seen, const struct torct_op *sca
     return taken;
 }
 
+/* Forget the own writes that operation `rollback` undoes: for each key, the last one that stands counts again. */
+static void
+walk_rollback(struct checker *checker, uint32_t entry, const struct torct_op *op, uint32_t rollback)
+{
+    for (uint32_t i = (uint32_t)op[rollback].id; i < rollback; i++) {
+        if (op[i].undone_by != rollback || checker->own_entry[op[i].key] != entry)
+            continue;
+        checker->own_entry[op[i].key] = NONE;
+        for (uint32_t j = 0; j < op[rollback].id; j++) {
+            bool writes = op[j].kind == TORCT_OP_WRITE || op[j].kind == TORCT_OP_MERGE;
+
+            if (!writes || op[j].key != op[i].key || (op[j].undone_by != 0 && op[j].undone_by <= rollback))
+                continue;
+            checker->own_entry[op[i].key] = entry;
+            checker->own_op[op[i].key] = j;
+        }
+    }
+}
+
 /* Visit every read of `entry` that is not of its own writes. A NULL context marks the walk that reports. */
 static void
 walk(struct checker *checker, uint32_t entry, visit_fn *visit, void *context)
@@ -416,6 +518,8 @@ walk(struct checker *checker, uint32_t entry, visit_fn *visit, void *context)
         seen.key = op[i].key;
         seen.id = op[i].id;
         seen.found_only = op[i].kind == TORCT_OP_FOUND;
+        seen.other = op[i].kind == TORCT_OP_OTHER;
+        seen.expires = op[i].kind == TORCT_OP_READ || op[i].kind == TORCT_OP_LOCK ? op[i].expires : 0;
         switch (op[i].kind) {
         case TORCT_OP_SCAN:
         case TORCT_OP_SCAN_REVERSE:
@@ -423,18 +527,38 @@ walk(struct checker *checker, uint32_t entry, visit_fn *visit, void *context)
             continue;
         case TORCT_OP_READ:
         case TORCT_OP_FOUND:
+        case TORCT_OP_OTHER:
         case TORCT_OP_LOCK:
             walk_read(checker, &seen, visit, context);
             break;
         case TORCT_OP_WRITE:
+        case TORCT_OP_MERGE:
             checker->own_entry[op[i].key] = entry;
             checker->own_op[op[i].key] = i;
+            break;
+        case TORCT_OP_ROLLBACK:
+            walk_rollback(checker, entry, op, i);
             break;
         default:
             break;
         }
         i++;
     }
+}
+
+/* No moment of its own is right for all that the entry saw. */
+static void
+report_time(struct checker *checker, uint32_t entry)
+{
+    const struct torct_entry *record = record_of(checker, entry);
+    bool missed = checker->time_least > record->time_last;
+    uint32_t key = checker->time_keys[missed || checker->time_greatest == record->time_last ? 0 : 1];
+
+    report(checker, TORCT_VIOLATION_TIME, key, entry,
+           checker->versions[visible(checker, key, record->snapshot)].entry);
+    if (checker->verdict->words != NULL && checker->verdict->total <= TORCT_VERDICT_WORDS_MAX)
+        fprintf(checker->verdict->words, "  its moment is not before %" PRIu64 ", and not after %" PRIu64 "\n",
+                checker->time_least, checker->time_greatest);
 }
 
 static void
@@ -446,18 +570,53 @@ walk_all(struct checker *checker, bool nodes_only, visit_fn *visit, void *contex
     for (uint32_t entry = 0; entry < entries; entry++) {
         const struct torct_entry *record = record_of(checker, entry);
 
-        if (!record->automatic && (!nodes_only || is_node(record)))
-            walk(checker, entry, visit, context);
+        if (record->automatic || (nodes_only && !is_node(record)))
+            continue;
+        checker->time_least = record->time_first;
+        checker->time_greatest = record->time_last;
+        walk(checker, entry, visit, context);
+        if (context == NULL && checker->time_least > checker->time_greatest)
+            report_time(checker, entry);
     }
 }
 
 /* ---- S4: groups, and writers that overlap ---- */
 
-/* Whether a version may be the last of its group: an autocommit write, if there is any, came last. */
+/* Whether one of the versions has the value `id`. */
 static bool
-may_be_last(const struct checker *checker, uint32_t last, uint32_t index)
+is_among(const struct checker *checker, uint32_t first, uint32_t last, uint64_t id)
 {
-    return checker->versions[index].automatic || !checker->versions[last].automatic;
+    for (uint32_t i = first; i <= last; i++)
+        if (checker->versions[i].id == id)
+            return true;
+    return false;
+}
+
+/* Whether a version may be the last of its group: a free write, if there is any, came last; and nothing was made of it
+ * in the group. */
+static bool
+may_be_last(const struct checker *checker, uint32_t first, uint32_t last, uint32_t index)
+{
+    const struct version *version = &checker->versions[index];
+
+    for (uint32_t i = first; i <= last; i++)
+        if (i != index && version->id != TORCT_ID_ABSENT && checker->versions[i].before == version->id
+            && checker->versions[i].id != version->id)
+            return false;
+    /* What was made of a version before the group is its first one. */
+    if (version->before != TORCT_ID_PLAIN && first < last && !is_among(checker, first, last, version->before))
+        return false;
+    return version->free || !checker->versions[last].free;
+}
+
+/* Whether absence, if it is seen, tells which version of a group came last: not if one may have expired. */
+static bool
+may_expire(const struct checker *checker, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; i <= last; i++)
+        if (checker->versions[i].expires != NEVER)
+            return true;
+    return false;
 }
 
 static void
@@ -495,7 +654,7 @@ fits(const struct version *version, enum evidence evidence, uint64_t id)
 /* Move to the end of a group, of the versions that may stand there and fit, the one that returned last: if any of them
  * can have come after all others, that one can. */
 static void
-settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evidence, uint64_t id)
+settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evidence, uint64_t id, uint32_t witness)
 {
     uint32_t best = NONE;
     uint64_t best_returned = 0;
@@ -505,7 +664,7 @@ settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evi
     for (uint32_t i = first; i <= last; i++) {
         uint64_t returned = record_of(checker, checker->versions[i].entry)->commit_returned;
 
-        if (may_be_last(checker, last, i) && fits(&checker->versions[i], evidence, id)
+        if (may_be_last(checker, first, last, i) && fits(&checker->versions[i], evidence, id)
             && (best == NONE || returned > best_returned)) {
             best = i;
             best_returned = returned;
@@ -515,6 +674,7 @@ settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evi
         return;
     swap_versions(checker, best, last);
     checker->versions[last].settled = evidence != EVIDENCE_NONE;
+    checker->versions[last].witness = witness;
 }
 
 /* What a snapshot saw of a group. The context is the evidence to look for. */
@@ -525,8 +685,10 @@ settle_seen(struct checker *checker, const struct seen *seen, void *context)
     uint32_t last = visible(checker, seen->key, seen->record->snapshot);
     uint32_t first = group_first(checker, seen->key, last);
 
-    if (first < last && seen->found_only == (evidence == EVIDENCE_PRESENT))
-        settle(checker, first, last, evidence, seen->id);
+    if (first == last || seen->found_only != (evidence == EVIDENCE_PRESENT) || seen->other)
+        return;
+    if (seen->found_only || seen->id != TORCT_ID_ABSENT || !may_expire(checker, first, last))
+        settle(checker, first, last, evidence, seen->id, seen->entry);
 }
 
 /* What the next write of the key found, if it was an autocommit write and alone. */
@@ -536,12 +698,17 @@ settle_by_next(struct checker *checker, uint32_t key, uint32_t first, uint32_t l
     uint32_t next = last + 1;
 
     if (next < checker->first[key + 1] && checker->versions[next].automatic && group_last(checker, key, next) == next) {
-        enum torct_op_kind kind = ops_of(checker, checker->versions[next].entry)->kind;
+        uint32_t witness = checker->versions[next].entry;
+        const struct torct_op *op = ops_of(checker, witness);
 
-        if (kind == TORCT_OP_FOUND || kind == TORCT_OP_READ)
-            settle(checker, first, last, kind == TORCT_OP_FOUND ? EVIDENCE_PRESENT : EVIDENCE_ABSENT, 0);
+        if (op->kind == TORCT_OP_FOUND)
+            settle(checker, first, last, EVIDENCE_PRESENT, 0, witness);
+        else if (op->kind == TORCT_OP_READ && op->id != TORCT_ID_ABSENT)
+            settle(checker, first, last, EVIDENCE_ID, op->id, witness);
+        else if (op->kind == TORCT_OP_READ && !may_expire(checker, first, last))
+            settle(checker, first, last, EVIDENCE_ABSENT, 0, witness);
     }
-    settle(checker, first, last, EVIDENCE_NONE, 0);
+    settle(checker, first, last, EVIDENCE_NONE, 0, NONE);
 }
 
 static void
@@ -553,7 +720,7 @@ check_group(struct checker *checker, uint32_t key, uint32_t first, uint32_t last
     for (uint32_t i = first; i <= last; i++) {
         uint32_t entry = checker->versions[i].entry, final = checker->versions[last].entry;
 
-        if (!checker->versions[i].automatic && transactions++ > 0)
+        if (!checker->versions[i].free && transactions++ > 0)
             report(checker, TORCT_VIOLATION_LOST_UPDATE, key, entry, final);
         if (record_of(checker, final)->commit_returned < record_of(checker, entry)->commit_called)
             report(checker, TORCT_VIOLATION_REAL_TIME, key, final, entry);
@@ -590,53 +757,127 @@ check_overlaps(struct checker *checker)
             const struct version *version = &checker->versions[i];
             const struct version *before = &checker->versions[group_first(checker, key, i) - 1];
 
-            if (!version->automatic && before->stamp > record_of(checker, version->entry)->snapshot)
+            if (!version->free && before->stamp > record_of(checker, version->entry)->snapshot)
                 report(checker, TORCT_VIOLATION_LOST_UPDATE, key, version->entry, before->entry);
         }
 }
 
-/* ---- S1, S2, S3, S5, S7 ---- */
+/* ---- S9: merges ---- */
+
+/* Versions learn what they were made of. Facts of other values than committed versions are of no use. */
+static void
+learn_facts(struct checker *checker)
+{
+    for (unsigned thread = 0; thread < checker->run->threads; thread++) {
+        const struct torct_history *history = &checker->run->histories[thread];
+
+        for (uint32_t i = 0; i < history->fact_count; i++) {
+            const struct torct_fact *fact = &history->facts[i];
+            uint32_t index = look_up(checker, checker->version_of, fact->id);
+
+            if (index != NONE && checker->versions[index].id == fact->id)
+                checker->versions[index].before = fact->before;
+        }
+    }
+}
+
+/* A merge was made of the version before its group, or of another one of its group, of which no other was made. */
+static void
+check_made_of(struct checker *checker, uint32_t key, uint32_t index)
+{
+    const struct version *version = &checker->versions[index];
+    uint32_t first = group_first(checker, key, index), last = group_last(checker, key, index);
+    uint32_t former = group_first(checker, key, first - 1);
+
+    if (!is_among(checker, former, first - 1, version->before)
+        && (first == last || !is_among(checker, first, last, version->before)))
+        report(checker, TORCT_VIOLATION_MERGE, key, version->entry, checker->versions[first - 1].entry);
+    for (uint32_t i = first; i < index; i++)
+        if (version->before != TORCT_ID_ABSENT && checker->versions[i].before == version->before)
+            report(checker, TORCT_VIOLATION_MERGE, key, version->entry, checker->versions[i].entry);
+}
+
+static void
+check_merges(struct checker *checker)
+{
+    for (uint32_t key = 0; key < checker->run->keys; key++)
+        for (uint32_t i = checker->first[key] + 1; i < checker->first[key + 1]; i++)
+            if (checker->versions[i].before != TORCT_ID_PLAIN)
+                check_made_of(checker, key, i);
+}
+
+/* ---- S1, S2, S3, S5, S7, S10 ---- */
+
+static bool
+was_undone(const struct checker *checker, uint32_t entry, uint64_t id)
+{
+    const struct torct_op *op = ops_of(checker, entry);
+
+    for (uint32_t i = 0; i < record_of(checker, entry)->ops; i++)
+        if (op[i].id == id && op[i].undone_by != 0 && op[i].kind != TORCT_OP_LOCK)
+            return true;
+    return false;
+}
+
+/* Whether absence may have been the last version of a group of which some may expire. */
+static bool
+may_be_absent(const struct checker *checker, const struct seen *seen, uint32_t last)
+{
+    uint32_t first = group_first(checker, seen->key, last);
+
+    if (first == last || !may_expire(checker, first, last))
+        return false;
+    for (uint32_t i = first; i <= last; i++)
+        if (may_be_last(checker, first, last, i)
+            && may_be_gone(checker->versions[i].id, checker->versions[i].expires, seen->record->time_last))
+            return true;
+    return false;
+}
+
+/* After report(): the versions of one stamp. */
+static void
+tell_group(const struct checker *checker, uint32_t first, uint32_t last)
+{
+    FILE *out = checker->verdict->words;
+
+    if (out == NULL || checker->verdict->total > TORCT_VERDICT_WORDS_MAX)
+        return;
+    for (uint32_t i = first; i <= last; i++) {
+        fprintf(out, "  at %" PRIu64 ": ", checker->versions[i].stamp);
+        print_id(out, checker->versions[i].id);
+        fputs(checker->versions[i].before == TORCT_ID_PLAIN ? "" : ", made of ", out);
+        if (checker->versions[i].before != TORCT_ID_PLAIN)
+            print_id(out, checker->versions[i].before);
+        fputs(checker->versions[i].settled ? ", was seen last, by\n" : "\n", out);
+        if (checker->versions[i].settled)
+            print_entry(checker, checker->versions[i].witness);
+    }
+}
 
 static void
 check_seen(struct checker *checker, const struct seen *seen, void *context)
 {
-    const struct version *version = &checker->versions[visible(checker, seen->key, seen->record->snapshot)];
+    uint32_t last = visible(checker, seen->key, seen->record->snapshot);
+    const struct version *version = &checker->versions[last];
     enum torct_violation violation = seen->in_scan ? TORCT_VIOLATION_PHANTOM : TORCT_VIOLATION_READ;
     uint32_t writer;
 
     (void)context;
-    if (seen->found_only ? version->id != TORCT_ID_ABSENT : version->id == seen->id)
+    if (!seen->found_only && seen->id == TORCT_ID_ABSENT && may_be_absent(checker, seen, last))
+        return;
+    if (agrees(checker, seen, version->id, version->expires))
         return;
     writer = look_up(checker, checker->entry_of, seen->id);
     if (!seen->found_only && seen->id == TORCT_ID_DAMAGED)
         violation = TORCT_VIOLATION_DAMAGED;
-    else if (!seen->found_only && writer != NONE && record_of(checker, writer)->outcome != TORCT_COMMITTED)
+    else if (!seen->found_only && writer != NONE
+             && (record_of(checker, writer)->outcome != TORCT_COMMITTED || was_undone(checker, writer, seen->id)))
         violation = TORCT_VIOLATION_ABORTED_READ;
     else if (!seen->found_only && writer != NONE && look_up(checker, checker->version_of, seen->id) == NONE)
         violation = TORCT_VIOLATION_INTERMEDIATE_READ;
     report(checker, violation, seen->key, seen->entry, version->entry);
-    if (writer != NONE && checker->verdict->words != NULL && checker->verdict->total <= TORCT_VERDICT_WORDS_MAX) {
-        fputs("  the value read is from\n", checker->verdict->words);
-        print_entry(checker, writer);
-    }
-}
-
-/* Whether an entry wrote, read or scanned `key`, in the sense of `writes_only`. */
-static bool
-touched(const struct checker *checker, uint32_t entry, uint32_t key, bool writes_only)
-{
-    const struct torct_entry *record = record_of(checker, entry);
-    const struct torct_op *op = ops_of(checker, entry);
-
-    for (uint32_t i = 0; i < record->ops; i++) {
-        bool scan = op[i].kind == TORCT_OP_SCAN || op[i].kind == TORCT_OP_SCAN_REVERSE;
-
-        if (op[i].key == key && !scan && (!writes_only || is_write(&op[i]) || op[i].kind == TORCT_OP_REFUSED))
-            return true;
-        if (scan && !writes_only && op[i].key <= key && key < op[i].id)
-            return true;
-    }
-    return false;
+    tell_writer(checker, writer);
+    tell_group(checker, group_first(checker, seen->key, last), last);
 }
 
 /* A refused write has a rival: a version past the snapshot. */
@@ -652,7 +893,8 @@ check_refusals(struct checker *checker, uint32_t entry)
             report(checker, TORCT_VIOLATION_CAUSELESS, op[i].key, entry, NONE);
     /* Who was wounded by one that did not commit either may not know over which key. */
     if (record->outcome == TORCT_CONFLICTED && record->conflict_key != TORCT_KEY_NONE
-        && !touched(checker, entry, record->conflict_key, !record->serializable))
+        && !torct_history_touched(&checker->run->histories[thread_of(checker, entry)], record, record->conflict_key,
+                                  !record->serializable))
         report(checker, TORCT_VIOLATION_CAUSELESS, record->conflict_key, entry, NONE);
 }
 
@@ -666,7 +908,7 @@ check_stamp(struct checker *checker, uint32_t entry)
     if (record->outcome != TORCT_COMMITTED)
         return;
     for (uint32_t i = 0; i < record->ops; i++)
-        wrote |= is_write(&op[i]);
+        wrote |= torct_op_writes(&op[i]);
     if (wrote ? record->stamp <= record->snapshot : record->stamp != 0)
         report(checker, TORCT_VIOLATION_STAMP, TORCT_KEY_NONE, entry, NONE);
 }
@@ -675,18 +917,31 @@ check_stamp(struct checker *checker, uint32_t entry)
 static void
 check_predecessor(struct checker *checker, uint32_t key, uint32_t index)
 {
-    const struct version *version = &checker->versions[index];
+    const struct version *version = &checker->versions[index], *before = version - 1;
+    uint32_t former = group_first(checker, key, index - 1);
+    const struct torct_entry *record;
     const struct torct_op *op;
-    bool present;
+    bool right;
 
     if (!version->automatic || group_first(checker, key, index) != group_last(checker, key, index))
         return;
-    op = ops_of(checker, version->entry);
-    if (op->kind != TORCT_OP_FOUND && op->kind != TORCT_OP_READ)
+    if (former < index - 1 && may_expire(checker, former, index - 1))
         return;
-    present = checker->versions[index - 1].id != TORCT_ID_ABSENT;
-    if (present != (op->kind == TORCT_OP_FOUND))
-        report(checker, TORCT_VIOLATION_READ, key, version->entry, checker->versions[index - 1].entry);
+    record = record_of(checker, version->entry);
+    op = ops_of(checker, version->entry);
+    if (op->kind == TORCT_OP_FOUND)
+        right = may_be_there(before->id, before->expires, record->time_first);
+    else if (op->kind == TORCT_OP_READ && op->id == TORCT_ID_ABSENT)
+        right = may_be_gone(before->id, before->expires, record->time_last);
+    else if (op->kind == TORCT_OP_READ)
+        right = before->id == op->id && may_be_there(before->id, before->expires, record->time_first);
+    else
+        return;
+    if (right)
+        return;
+    report(checker, TORCT_VIOLATION_READ, key, version->entry, before->entry);
+    tell_writer(checker, look_up(checker, checker->entry_of, op->id));
+    tell_group(checker, former, index);
 }
 
 static void
@@ -711,7 +966,32 @@ is_bare_read(const struct checker *checker, uint32_t entry)
 {
     const struct torct_entry *record = record_of(checker, entry);
 
-    return record->automatic && record->ops == 1 && ops_of(checker, entry)->kind == TORCT_OP_READ;
+    if (!record->automatic || record->ops != 1)
+        return false;
+    return ops_of(checker, entry)->kind == TORCT_OP_READ || ops_of(checker, entry)->kind == TORCT_OP_FOUND
+        || ops_of(checker, entry)->kind == TORCT_OP_OTHER;
+}
+
+/* Whether an autocommit read names the value that it found. */
+static bool
+names_value(const struct torct_op *op)
+{
+    return op->kind == TORCT_OP_READ && op->id != TORCT_ID_ABSENT;
+}
+
+/* Whether an autocommit read may have found version `index`. */
+static bool
+may_have_found(const struct checker *checker, uint32_t entry, uint32_t index)
+{
+    const struct version *version = &checker->versions[index];
+    const struct torct_entry *record = record_of(checker, entry);
+    const struct torct_op *op = ops_of(checker, entry);
+
+    if (op->kind == TORCT_OP_READ && op->id == TORCT_ID_ABSENT)
+        return may_be_gone(version->id, version->expires, record->time_last);
+    if (!may_be_there(version->id, version->expires, record->time_first))
+        return false;
+    return op->kind == TORCT_OP_FOUND || (op->kind == TORCT_OP_READ) == (op->id == version->id);
 }
 
 /* The first and the last version that show the value of version `index`: locks repeat a value, and a put that is
@@ -732,19 +1012,22 @@ last_alike(const struct checker *checker, uint32_t key, uint32_t index)
     return index;
 }
 
-/* The greatest place of a read of version `index`: before another value's, or at it if they share a stamp. */
+/* The greatest place of the read `entry` at version `index`: before one that it cannot have found, or at it if they share
+ * a stamp. */
 static uint64_t
-greatest_place(const struct checker *checker, uint32_t key, uint32_t index)
+greatest_place(const struct checker *checker, uint32_t entry, uint32_t key, uint32_t index)
 {
-    uint32_t last = last_alike(checker, key, index);
+    uint32_t end = checker->first[key + 1];
 
-    if (last + 1 == checker->first[key + 1])
+    while (index + 1 < end && may_have_found(checker, entry, index + 1))
+        index++;
+    if (index + 1 == end)
         return NEVER;
-    return 2 * checker->versions[last + 1].stamp - (checker->versions[last + 1].stamp > checker->versions[last].stamp);
+    return 2 * checker->versions[index + 1].stamp - (checker->versions[index + 1].stamp > checker->versions[index].stamp);
 }
 
-/* Where an autocommit read stands: at its version; if it found nothing, at the first gap that is not over yet at
- * `passed`, which leaves most room to all that follow. NONE: nowhere. */
+/* Where an autocommit read stands: at its version; if it names none, at the first one that it may have found and that is
+ * not over yet at `passed`, which leaves most room to all that follow. NONE: nowhere. */
 static uint32_t
 version_read(const struct checker *checker, uint32_t entry, uint64_t passed)
 {
@@ -752,17 +1035,20 @@ version_read(const struct checker *checker, uint32_t entry, uint64_t passed)
     uint32_t index = look_up(checker, checker->version_of, op->id);
     uint64_t returned = record_of(checker, entry)->commit_returned;
 
-    if (op->id == checker->versions[checker->first[op->key]].id && op->id != TORCT_ID_ABSENT)
-        return checker->first[op->key];
-    if (op->id != TORCT_ID_ABSENT)
-        return index != NONE && index >= checker->first[op->key] && index < checker->first[op->key + 1] ? index : NONE;
+    if (names_value(op)) {
+        if (op->id == checker->versions[checker->first[op->key]].id)
+            index = checker->first[op->key];
+        if (index == NONE || index < checker->first[op->key] || index >= checker->first[op->key + 1])
+            return NONE;
+        return may_have_found(checker, entry, index) ? index : NONE;
+    }
     for (index = visible(checker, op->key, passed / 2); index > checker->first[op->key]
-         && greatest_place(checker, op->key, index - 1) >= passed;)
+         && greatest_place(checker, entry, op->key, index - 1) >= passed;)
         index--;
     for (; index < checker->first[op->key + 1]; index++) {
         uint32_t writer = checker->versions[index].entry;
 
-        if (checker->versions[index].id == TORCT_ID_ABSENT
+        if (may_have_found(checker, entry, index)
             && (writer == NONE || record_of(checker, writer)->commit_called < returned))
             return index;
     }
@@ -788,7 +1074,7 @@ place_read(struct checker *checker, struct event *event, uint64_t passed)
     if (writer != NONE && record_of(checker, writer)->commit_called > event->returned)
         report(checker, TORCT_VIOLATION_REAL_TIME, op->key, event->entry, writer);
     event->least = 2 * checker->versions[index].stamp;
-    event->greatest = greatest_place(checker, op->key, index);
+    event->greatest = greatest_place(checker, event->entry, op->key, index);
 }
 
 /* The events of one thread, in time order: its entries follow one another. */
@@ -801,7 +1087,7 @@ list_events(const struct checker *checker, unsigned thread, struct event *events
         const struct torct_entry *record = record_of(checker, entry);
         bool commits = record->outcome == TORCT_COMMITTED && record->stamp != 0;
 
-        if (!record->automatic)
+        if (!record->automatic && !record->past)
             events[count++] = (struct event){record->begin_called, record->begin_returned, 2 * record->snapshot + 1,
                                              2 * record->snapshot + 1, entry};
         if (commits || is_bare_read(checker, entry))
@@ -830,7 +1116,7 @@ pass_event(const struct checker *checker, struct passed *passed, const struct ev
         passed->entry = event->entry;
     }
     for (uint32_t i = 0; i < record->ops; i++)
-        if ((bare_read || (is_write(&op[i]) && event->least == 2 * record->stamp))
+        if ((bare_read || (torct_op_writes(&op[i]) && event->least == 2 * record->stamp))
             && event->least > passed->of_key[op[i].key])
             passed->of_key[op[i].key] = event->least;
 }
@@ -987,12 +1273,14 @@ place_seen(const struct checker *checker, const struct seen *seen)
 {
     uint64_t places[] = {seen->record->stamp - 1, seen->record->stamp};
 
-    if (seen->record->stamp == 0 || (seen->id != TORCT_ID_ABSENT && !seen->found_only))
+    if (seen->record->stamp == 0 || seen->other || (seen->id != TORCT_ID_ABSENT && !seen->found_only))
         return visible(checker, seen->key, seen->record->snapshot);
     for (unsigned i = 0; i < 2; i++) {
         uint32_t index = visible(checker, seen->key, places[i]);
         bool present = checker->versions[index].id != TORCT_ID_ABSENT;
 
+        if (checker->versions[index].expires != NEVER)
+            return index;               /* Absent or not, that depends on the time. */
         if (present == seen->found_only && checker->versions[index].entry != seen->entry)
             return index;
     }
@@ -1005,6 +1293,9 @@ link_seen(struct checker *checker, const struct seen *seen, void *context)
     struct graph *graph = context;
     uint32_t index = place_seen(checker, seen);
 
+    /* That it was not the expected one, or absent by the time, says little about the order of commits. */
+    if (seen->other || (checker->versions[index].expires != NEVER && (seen->found_only || seen->id == TORCT_ID_ABSENT)))
+        return;
     if (!seen->found_only) {
         link_read(checker, graph, seen->entry, seen->key, index);
         return;
@@ -1025,7 +1316,7 @@ link_bare_reads(struct checker *checker, struct graph *graph)
     for (uint32_t entry = 0; entry < entries; entry++) {
         const struct torct_op *op = ops_of(checker, entry);
 
-        if (is_bare_read(checker, entry) && op->id != TORCT_ID_ABSENT) {
+        if (is_bare_read(checker, entry) && names_value(op)) {
             uint32_t index = version_read(checker, entry, 0);
 
             if (index != NONE)
@@ -1170,13 +1461,18 @@ torct_check_si(const struct torct_run *run, struct torct_verdict *verdict)
     checker_init(&checker, run, verdict);
     build_ids(&checker);
     build_versions(&checker);
+    learn_facts(&checker);
     check_groups(&checker);
     check_overlaps(&checker);
+    check_merges(&checker);
     check_entries(&checker);
     check_moments(&checker);
     if (verdict->total == before)       /* Dependencies mean something only among right reads. */
         check_cycles(&checker);
-    for (uint32_t key = 0; key < run->keys; key++)
+    for (uint32_t key = 0; key < run->keys; key++) {
         run->baseline[key] = checker.versions[checker.first[key + 1] - 1].id;
+        if (run->times != NULL)
+            run->times[key] = checker.versions[checker.first[key + 1] - 1].expires;
+    }
     checker_fini(&checker);
 }

@@ -92,7 +92,7 @@ write_new(unsigned thread, uint32_t key)
 static void
 check(void)
 {
-    struct torct_run run = {histories, THREADS, KEYS, baseline};
+    struct torct_run run = {histories, THREADS, KEYS, baseline, NULL};
 
     torct_check_si(&run, &verdict);
 }
@@ -766,7 +766,7 @@ simulate(enum plant plant, bool lists, bool serializable)
         torct_check_elle(&(struct torct_list_run){sim.list_histories, SESSIONS, finals, SIM_KEYS, serializable},
                          &verdict);
     else
-        torct_check_si(&(struct torct_run){sim.histories, SESSIONS, SIM_KEYS, base}, &verdict);
+        torct_check_si(&(struct torct_run){sim.histories, SESSIONS, SIM_KEYS, base, NULL}, &verdict);
     for (unsigned i = 0; i < SESSIONS; i++) {
         torct_history_fini(&sim.histories[i]);
         torct_list_history_fini(&sim.list_histories[i]);

@@ -197,7 +197,7 @@ open_store(unsigned traits)
         options.on_commit_context = &stress;
     }
     torct_must(torc_mvcc_open(&options, &stress.store));
-    torct_mix_forget(&stress);
+    torct_mix_forget();
 }
 
 /* All that was allocated is given back. */

@@ -79,7 +79,7 @@ struct torct_workload {
 void torct_mix_prepare(struct torct_stress *stress, const struct torct_workload *workload);
 void torct_mix_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
 void torct_mix_check(struct torct_stress *stress, const struct torct_workload *workload);
-void torct_mix_forget(const struct torct_stress *stress);   /* The store is new: nothing is in it. */
+void torct_mix_forget(void);    /* The store is new: nothing is in it. */
 void torct_mix_fini(void);
 
 void torct_lists_prepare(struct torct_stress *stress, const struct torct_workload *workload);

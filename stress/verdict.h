@@ -17,6 +17,8 @@
     X(STAMP, "a commit's stamp does not fit its snapshot and writes")                               \
     X(REAL_TIME, "what returned before another call comes after it")                                \
     X(CAUSELESS, "a conflict has no rival")                                                         \
+    X(MERGE, "a merge was not made of the value before it")                                         \
+    X(TIME, "a value was seen past its time, or missed before it")                                  \
     X(INCOMPATIBLE, "two reads of one list do not begin alike")                                     \
     X(CYCLE, "dependencies form a cycle that the isolation level forbids")
 

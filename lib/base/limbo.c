@@ -65,10 +65,11 @@ struct bag {
 };
 
 struct torci_limbo {
-    struct torci_heap *heap;            /* Immutable, as are the next three. */
+    struct torci_heap *heap;            /* Immutable, as are the next four. */
     struct torci_reclaimer *reclaimer;
     torci_limbo_free_fn *free_fn;
     void *context;
+    struct torci_slab *slab;            /* The owner's, or NULL; not used here. */
     struct bag *open;                   /* Owner only, down to `bags_created`. May be NULL. */
     struct bag *spare;
     size_t room;
@@ -229,6 +230,18 @@ torci_limbo_create(struct torci_heap *heap, struct torci_reclaimer *reclaimer, t
     torci_init(&limbo->bytes_relieved, 0);
     torci_init(&limbo->bags_relieved, 0);
     return limbo;
+}
+
+void
+torci_limbo_set_slab(struct torci_limbo *limbo, struct torci_slab *slab)
+{
+    limbo->slab = slab;
+}
+
+struct torci_slab *
+torci_limbo_slab(const struct torci_limbo *limbo)
+{
+    return limbo->slab;
 }
 
 void

@@ -22,6 +22,7 @@
 #include "base/reclaimer.h"
 
 struct torci_limbo;
+struct torci_slab;
 
 /* Called for each object after its grace period: by the owner, by the caller of torci_limbo_relieve() or of
  * torci_limbo_destroy(), or by the reclaiming thread. Several may be at it at once, each with objects of its own. */
@@ -31,6 +32,11 @@ typedef void torci_limbo_free_fn(void *context, void *object, size_t size, unsig
  * library's reclaiming thread. */
 struct torci_limbo *torci_limbo_create(struct torci_heap *heap, struct torci_reclaimer *reclaimer,
                                        torci_limbo_free_fn *free_fn, void *context);
+
+/* Have the owner's slab found by whoever is given the limbo and must allocate what will be retired. Borrowed; before
+ * the limbo is used. The slab: NULL if it was never set. */
+void torci_limbo_set_slab(struct torci_limbo *limbo, struct torci_slab *slab);
+struct torci_slab *torci_limbo_slab(const struct torci_limbo *limbo);
 
 /* Free everything at once, open bag included. No section may be open that could see it, and
  * torci_reclaimer_barrier() of the limbo's reclaimer (or NULL) has been called after the last add. */

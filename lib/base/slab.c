@@ -56,6 +56,7 @@ enum {
     GROWTH = 4,              /* A region is at most a quarter of what the pool holds, */
     REGIONS_PER_LIMIT = 64,  /* and of a heap's limit no more than so, but never below its least size. */
     OFFER_SHARE = 8,
+    PAGES_ENOUGH = 16,       /* More than a put may take: version, record, nodes of the index, each of another size. */
     ADDRESS_BITS = 57,       /* Of user space, at most. */
     NUMBER_BITS = ADDRESS_BITS - PAGE_SHIFT,    /* Of a page's address; the rest of a stack's top is its tag. */
     PLACE_UNIT = 8,          /* Places in a page are counted in these. */
@@ -786,8 +787,11 @@ torci_slab_has_room(const struct torci_slab *slab, size_t size)
     struct torci_epoch_guard guard;
     bool uncarved;
 
-    if (size > TORCI_SLAB_BYTES_MAX || is_far_past_limit(pool->heap))
+    if (size > TORCI_SLAB_BYTES_MAX)
         return false;
+    /* Relaxed: a figure. */
+    if (is_far_past_limit(pool->heap))
+        return !is_empty(&pool->unused) && torci_load(&pool->idle_pages, memory_order_relaxed) >= PAGES_ENOUGH;
 
     uint32_t class = class_of(size);
 

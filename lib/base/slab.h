@@ -95,7 +95,8 @@ void *torci_slab_alloc(struct torci_slab *slab, size_t size);
 void torci_slab_free(struct torci_slab_pool *pool, void *memory, size_t size);
 
 /* Whether an object of `size` would find a place in memory that the pool holds already, and the heap is not further
- * past its limit than one region's growth may bring it. By the owner; approximate. */
+ * past its limit than one region's growth may bring it, or there are pages without an object for it and a few others.
+ * By the owner; approximate. */
 bool torci_slab_has_room(const struct torci_slab *slab, size_t size);
 
 /* Give regions without an object back to the heap, after a grace period. Returns how many. Any thread; 0 while another

@@ -30,6 +30,8 @@ struct entry {
 struct torci_expiry {
     _Alignas(TORCI_CACHE_LINE) _Atomic(uint64_t) reached;   /* The time; in ms since 1970. */
     _Atomic(uint64_t) swept;
+    _Atomic(uint64_t) setbacks;     /* So often the time was set back, */
+    _Atomic(uint64_t) setbacks_swept;       /* and so often all was put anew for that. */
     _Atomic(uint32_t) turn;         /* The slot that was looked into last, of all levels. Relaxed: a hint. */
     _Alignas(TORCI_CACHE_LINE) _Atomic(struct entry *) pending;
     _Alignas(TORCI_CACHE_LINE) _Atomic(struct entry *) slots[LEVELS][SLOTS];
@@ -153,19 +155,25 @@ advance(struct torci_expiry *wheel, struct torc_mvcc *store)
     /* Read before the time is: so that another thread, which is further, does not look like time set back. */
     uint64_t reached = torci_load(&wheel->reached, memory_order_seq_cst); /* A3 */
     uint64_t now = now_ms(store);
+    uint64_t setbacks;
+    uint64_t setbacks_swept;
     uint64_t swept;
 
     torci_race_window();
-    if (now != reached)
-        /* R3. Failure: another thread moved it. */
-        torci_cas(&wheel->reached, &reached, now, memory_order_seq_cst, memory_order_relaxed);
-    swept = torci_load(&wheel->swept, memory_order_acquire);         /* A4 */
+    /* R3. Failure: another thread moved it. Set back: R4, I4; also if it moves on before anybody has swept. */
+    if (now != reached &&
+        torci_cas(&wheel->reached, &reached, now, memory_order_seq_cst, memory_order_relaxed) && now < reached)
+        torci_fetch_add(&wheel->setbacks, 1, memory_order_seq_cst);
+    setbacks_swept = torci_load(&wheel->setbacks_swept, memory_order_seq_cst); /* A4, as the next two */
+    setbacks = torci_load(&wheel->setbacks, memory_order_seq_cst);
+    swept = torci_load(&wheel->swept, memory_order_seq_cst);
     reached = torci_load(&wheel->reached, memory_order_seq_cst);     /* A3 */
-    if (swept == reached)
+    if (swept == reached && setbacks == setbacks_swept)
         return now;
-    sweep(wheel, swept, reached);
-    /* R4. Failure: another thread has swept the same. */
-    torci_cas(&wheel->swept, &swept, reached, memory_order_acq_rel, memory_order_relaxed);
+    sweep(wheel, setbacks != setbacks_swept ? UINT64_MAX : swept, reached);
+    /* R4. Failure: another thread has swept as well. */
+    if (torci_cas(&wheel->swept, &swept, reached, memory_order_seq_cst, memory_order_relaxed))
+        torci_cas(&wheel->setbacks_swept, &setbacks_swept, setbacks, memory_order_seq_cst, memory_order_relaxed);
     return now;
 }
 

@@ -23,13 +23,13 @@
  *   I3  Whoever puts an entry looks at `reached` afterwards, and whoever moves `reached` looks at the slots afterwards,
  *       in S: one of the two sees the other, so no entry is left behind in a slot that was passed.
  *   I4  What lies between `swept` and `reached` may not have been looked at yet; who finds them different does it.
- *       swept > reached: the time was set back, and every slot is to be put anew.
+ *       `setbacks` moved, or swept > reached: the time was set back, and every slot is to be put anew.
  *   I5  Slots and `pending` are taken as a whole: whoever took a chain has it alone, and no entry is freed by another.
  * Ordering
  *   R1 CAS of store.expiry -> A1 load of it: the wheel
  *   R2 CAS of a slot, of `pending` -> A2 exchange of it: the entries
  *   R3 CAS of `reached` -> A3 load of it; all of R2, A2 of slots, R3, A3 are seq_cst (I3)
- *   R4 CAS of `swept` -> A4 load of it: nothing beyond it
+ *   R4 CAS of `swept`, of the counts of setbacks -> A4 load of them: nothing beyond them
  * Progress   Lock-free: a failed CAS means that another thread put an entry, or moved the time. A thread that stops
  *            while it works on what it took from `pending` holds back these keys' memory, and nothing else.
  * Papers     Varghese, Lauck: Hashed and hierarchical timing wheels (SOSP 1987). Taking chains whole is ours. */

@@ -16,7 +16,7 @@
 
 TestSuite(expiry_schedules, .timeout = 600);
 
-enum { FIBERS = 3, KEYS = 2, STEPS = 5, SCHEDULES = 60000, START = 1000 };
+enum { FIBERS = 3, KEYS = 2, STEPS = 5, SCHEDULES = 60000, START = 1000, PUT_OFF = 101 };
 
 struct fixture {
     struct torct_ledger ledger;
@@ -24,6 +24,7 @@ struct fixture {
     struct torc_mvcc *store;
     struct torc_keyspace *keyspace;
     _Atomic(uint64_t) now;
+    uint64_t latest;                    /* At which a value expires, or that it has been. */
     bool drops;                         /* Fiber 0 may drop the keyspace. */
     bool back;                          /* The time may be set back. */
 };
@@ -53,9 +54,13 @@ some_key(char name[4])
 static uint64_t
 some_time(void)
 {
-    static const uint64_t distances[] = {1, 2, 3, 63, 64, 65, 200, 5000};
+    static const uint64_t distances[] = {1, 2, 3, 63, 64, 65, 200};
 
-    return tell_time(NULL) + distances[torci_fiber_random() % (sizeof distances / sizeof distances[0])];
+    uint64_t time = tell_time(NULL) + distances[torci_fiber_random() % (sizeof distances / sizeof distances[0])];
+
+    if (fixture.latest < time)
+        fixture.latest = time;
+    return time;
 }
 
 static bool
@@ -83,6 +88,7 @@ setup(void *context)
     torct_ledger_init(&fixture.ledger);
     fixture.allocator = torct_ledger_allocator(&fixture.ledger);
     torci_init(&fixture.now, (uint64_t)START);
+    fixture.latest = START;
     torc_mvcc_options_init(&options);
     options.allocator = &fixture.allocator;
     options.hash_seed = 1;
@@ -96,9 +102,13 @@ setup(void *context)
 static void
 let_time_pass(void)
 {
-    static const uint64_t steps[] = {1, 2, 61, 64, 130, 6000};
+    static const uint64_t steps[] = {1, 2, 61, 64, 130, 300};
     uint64_t step = steps[torci_fiber_random() % (sizeof steps / sizeof steps[0])];
 
+    uint64_t time = tell_time(NULL);
+
+    if (fixture.latest < time)
+        fixture.latest = time;
     /* Relaxed: a clock. */
     if (fixture.back && torci_fiber_random() % 3 == 0)
         torci_store(&fixture.now, tell_time(NULL) / 2 + 1, memory_order_relaxed);
@@ -178,7 +188,11 @@ check(void *context)
     (void)context;
     if (torci_fiber_random() % 4 == 0)
         return true; /* Closing frees what is left. */
-    torci_store(&fixture.now, (uint64_t)1 << 40, memory_order_relaxed); /* Relaxed: alone. */
+    /* Not much later than need be: an entry that was left behind would be found in the wheel's next round. But an entry
+     * that met a commit on its way is put off a little. Relaxed: alone. */
+    if (fixture.latest < tell_time(NULL))
+        fixture.latest = tell_time(NULL);
+    torci_store(&fixture.now, fixture.latest + PUT_OFF, memory_order_relaxed);
     /* By polls alone: no entry has been lost. */
     for (unsigned i = 0; i < 50 && more; i++) {
         if (torc_mvcc_poll(fixture.store, &more) != TORC_OK)

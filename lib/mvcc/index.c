@@ -22,7 +22,7 @@ struct torci_index {
 };
 
 struct torci_index *
-torci_index_create(struct torci_heap *heap, uint64_t expected_keys, uint64_t hash_seed)
+torci_index_create(struct torci_heap *heap, struct torci_limbo *limbo, uint64_t expected_keys, uint64_t hash_seed)
 {
     struct torci_index *index = torci_alloc_line(heap, sizeof(*index));
 
@@ -32,7 +32,7 @@ torci_index_create(struct torci_heap *heap, uint64_t expected_keys, uint64_t has
     index->hash_seed = hash_seed;
     if (torci_hash_index_init(&index->hash, heap, expected_keys) != TORC_OK)
         goto free_index;
-    if (torci_tree_index_init(&index->tree, heap) != TORC_OK)
+    if (torci_tree_index_init(&index->tree, heap, limbo) != TORC_OK)
         goto fini_hash;
     return index;
 

@@ -26,7 +26,8 @@ enum torci_retired_kind {
     TORCI_RETIRED_RECORD,
     TORCI_RETIRED_DESCRIPTOR,
     TORCI_RETIRED_ARENA,         /* A struct torci_arena with all that is in it. */
-    TORCI_RETIRED_INDEX,         /* A node of an index: freed with its size, nothing else to do. */
+    TORCI_RETIRED_INDEX,         /* What was allocated from the heap: freed with its size, nothing else to do. */
+    TORCI_RETIRED_NODE,          /* A node of an ordered index: the same from where its nodes come from. */
     TORCI_RETIRED_WATCH,         /* A struct torc_watch; see mvcc/watch.h. */
 };
 
@@ -35,8 +36,10 @@ enum { TORCI_INDEX_RETIRES_MAX = 16 };
 
 struct torci_index;
 
-/* NULL: no memory. `expected_keys` sizes the first bucket segment. */
-struct torci_index *torci_index_create(struct torci_heap *heap, uint64_t expected_keys, uint64_t hash_seed);
+/* NULL: no memory. `expected_keys` sizes the first bucket segment. If `limbo` has a slab, nodes of the ordered index
+ * come from there, here and later: each limbo given has one of the same pool; else from `heap`, and none has. */
+struct torci_index *torci_index_create(struct torci_heap *heap, struct torci_limbo *limbo, uint64_t expected_keys,
+                                       uint64_t hash_seed);
 
 /* Exclusive. Records are the caller's: take them out with torci_index_drain() before. */
 void torci_index_destroy(struct torci_index *index);

@@ -97,9 +97,9 @@ dying_setup(void *context)
     if (dying->pool != NULL)
         dying->pool->used = 0;
     torci_heap_init(&dying->heap, dying->pool != NULL ? &allocator : NULL, 0);
-    dying->index = torci_index_create(&dying->heap, 0, torci_fiber_random());
     for (unsigned i = 0; i < 2; i++)
         dying->limbos[i] = torct_limbo_create(&dying->heap);
+    dying->index = torci_index_create(&dying->heap, dying->limbos[0], 0, torci_fiber_random());
     for (unsigned i = 0; i < LEAF_KEYS; i++)
         dying_put(dying, dying->limbos[0], leaf_keys[i]);
     dying_remove(dying, dying->limbos[0], "c0");

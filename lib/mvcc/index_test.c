@@ -15,7 +15,7 @@ create(void)
 {
     torci_heap_init(&heap, NULL, 0);
     limbo = torct_limbo_create(&heap);
-    tested = torci_index_create(&heap, 0, 42);
+    tested = torci_index_create(&heap, limbo, 0, 42);
     cr_assert_not_null(tested);
 }
 
@@ -238,7 +238,7 @@ Test(index, reports_that_it_could_not_begin)
         struct torci_index *index;
 
         torci_alloc_fail_at(n, false);
-        index = torci_index_create(&heap, 0, 1);
+        index = torci_index_create(&heap, limbo, 0, 1);
         torci_alloc_fail_at(0, false);
         if (index != NULL) {
             cr_expect_gt(n, 1u);

@@ -193,6 +193,26 @@ probe_before(struct torc_slice key)
     return (struct probe){.key = key, .strict = true};
 }
 
+/* ---- Nodes: anchors and contents ---- */
+
+static void *
+node_alloc(const struct torci_tree_index *tree, struct torci_limbo *limbo, size_t size)
+{
+    struct torci_slab *slab = torci_limbo_slab(limbo);
+
+    torc_assert(tree->pool == (slab == NULL ? NULL : slab->pool));
+    return slab != NULL ? torci_object_alloc(slab, size) : torci_alloc(tree->heap, size);
+}
+
+static void
+node_free(const struct torci_tree_index *tree, void *node, size_t size)
+{
+    if (tree->pool != NULL)
+        torci_object_free(tree->pool, node, size);
+    else
+        torci_free(tree->heap, node, size);
+}
+
 /* ---- Contents ---- */
 
 static size_t
@@ -202,9 +222,9 @@ content_size(unsigned room)
 }
 
 static struct content *
-content_alloc(struct torci_heap *heap, unsigned room)
+content_alloc(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned room)
 {
-    struct content *content = torci_alloc(heap, content_size(room));
+    struct content *content = node_alloc(tree, limbo, content_size(room));
 
     if (content != NULL)
         content->room = (uint8_t)room;
@@ -212,10 +232,10 @@ content_alloc(struct torci_heap *heap, unsigned room)
 }
 
 static void
-content_free(struct torci_heap *heap, struct content *content)
+content_free(struct torci_tree_index *tree, struct content *content)
 {
     if (content != NULL)
-        torci_free(heap, content, content_size(content->room));
+        node_free(tree, content, content_size(content->room));
 }
 
 static void **
@@ -349,9 +369,9 @@ anchor_size(uint32_t low_size)
 }
 
 static struct torci_tree_anchor *
-anchor_alloc(struct torci_heap *heap, unsigned level, struct torc_slice low)
+anchor_alloc(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned level, struct torc_slice low)
 {
-    struct torci_tree_anchor *anchor = torci_alloc(heap, anchor_size((uint32_t)low.size));
+    struct torci_tree_anchor *anchor = node_alloc(tree, limbo, anchor_size((uint32_t)low.size));
 
     if (anchor == NULL)
         return NULL;
@@ -365,9 +385,9 @@ anchor_alloc(struct torci_heap *heap, unsigned level, struct torc_slice low)
 }
 
 static void
-anchor_free(struct torci_heap *heap, struct torci_tree_anchor *anchor)
+anchor_free(struct torci_tree_index *tree, struct torci_tree_anchor *anchor)
 {
-    torci_free(heap, anchor, anchor_size(anchor->low_size));
+    node_free(tree, anchor, anchor_size(anchor->low_size));
 }
 
 static struct content *
@@ -386,7 +406,7 @@ content_swing(const struct place *place, struct content *content, struct torci_l
     /* R1. Each operation's linearization point. Relaxed on failure: the caller searches again through A1. */
     if (!torci_cas(&place->anchor->content, &expected, content, memory_order_seq_cst, memory_order_relaxed))
         return false;
-    torci_limbo_add(limbo, place->content, content_size(place->content->room), TORCI_RETIRED_INDEX);
+    torci_limbo_add(limbo, place->content, content_size(place->content->room), TORCI_RETIRED_NODE);
     return true;
 }
 
@@ -541,23 +561,23 @@ room_ensure(struct torci_limbo *limbo)
 }
 
 static void
-spares_free(struct torci_heap *heap, struct spares *spares)
+spares_free(struct torci_tree_index *tree, struct spares *spares)
 {
-    content_free(heap, spares->dead);
-    content_free(heap, spares->left);
-    content_free(heap, spares->above);
+    content_free(tree, spares->dead);
+    content_free(tree, spares->left);
+    content_free(tree, spares->above);
     *spares = (struct spares){NULL, NULL, NULL};
 }
 
 static bool
-spares_alloc(struct torci_heap *heap, struct spares *spares)
+spares_alloc(struct torci_tree_index *tree, struct torci_limbo *limbo, struct spares *spares)
 {
-    spares->dead = content_alloc(heap, 0);
-    spares->left = content_alloc(heap, FANOUT);
-    spares->above = content_alloc(heap, FANOUT);
+    spares->dead = content_alloc(tree, limbo, 0);
+    spares->left = content_alloc(tree, limbo, FANOUT);
+    spares->above = content_alloc(tree, limbo, FANOUT);
     if (spares->dead != NULL && spares->left != NULL && spares->above != NULL)
         return true;
-    spares_free(heap, spares);
+    spares_free(tree, spares);
     return false;
 }
 
@@ -594,13 +614,13 @@ help_unlink(struct torci_tree_index *tree, struct torci_limbo *limbo, const stru
         return TORC_OK;
     if (room_ensure(limbo) != TORC_OK)
         return TORC_NO_MEMORY;
-    struct content *content = content_alloc(tree->heap, place->content->count);
+    struct content *content = content_alloc(tree, limbo, place->content->count);
 
     if (content == NULL)
         return TORC_NO_MEMORY;
     content_fill(content, place->anchor, end, place->content, &no_edit, 0, place->content->count);
     if (!content_swing(place, content, limbo))
-        content_free(tree->heap, content);
+        content_free(tree, content);
     return TORC_OK;
 }
 
@@ -611,10 +631,10 @@ take_out_last(struct torci_tree_index *tree, struct torci_limbo *limbo, const st
 {
     struct spares spares = {NULL, NULL, NULL};
 
-    if (room_ensure(limbo) != TORC_OK || !spares_alloc(tree->heap, &spares))
+    if (room_ensure(limbo) != TORC_OK || !spares_alloc(tree, limbo, &spares))
         return false;
     if (!kill(place, spares.dead, limbo)) {
-        spares_free(tree->heap, &spares);
+        spares_free(tree, &spares);
         return false;
     }
     spares.dead = NULL;     /* In the tree now. */
@@ -656,7 +676,7 @@ take_out(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned leve
         if (content == NULL) {
             if (room_ensure(limbo) != TORC_OK)
                 return TORC_NO_MEMORY;
-            content = content_alloc(tree->heap, count);
+            content = content_alloc(tree, limbo, count);
             if (content == NULL)
                 return TORC_NO_MEMORY;
         }
@@ -664,9 +684,9 @@ take_out(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned leve
         if (content_swing(&place, content, limbo))
             return TORC_OK;
         if (content != spare)
-            content_free(tree->heap, content);
+            content_free(tree, content);
     }
-    content_free(tree->heap, spare);
+    content_free(tree, spare);
     return TORC_OK;
 }
 
@@ -693,7 +713,7 @@ unlink_dead(struct torci_tree_index *tree, struct torci_limbo *limbo, const stru
         if (content_swing(&place, spare, limbo))
             return;
     }
-    content_free(tree->heap, spare);
+    content_free(tree, spare);
 }
 
 static void
@@ -702,8 +722,8 @@ retire_anchor(struct torci_limbo *limbo, struct torci_tree_anchor *dead)
     struct content *content = content_of(dead);
 
     torc_assert(content->dead);
-    torci_limbo_add(limbo, content, content_size(content->room), TORCI_RETIRED_INDEX);
-    torci_limbo_add(limbo, dead, anchor_size(dead->low_size), TORCI_RETIRED_INDEX);
+    torci_limbo_add(limbo, content, content_size(content->room), TORCI_RETIRED_NODE);
+    torci_limbo_add(limbo, dead, anchor_size(dead->low_size), TORCI_RETIRED_NODE);
 }
 
 /* Unlink and retire what was killed; then what this killed in the level above, and so on. Cannot fail. */
@@ -723,7 +743,7 @@ bury(struct torci_tree_index *tree, struct torci_limbo *limbo, struct corpse cor
             (void)take_out(tree, limbo, dead->level + 1u, dead, corpse.spares.above, false, &above);
             retire_anchor(limbo, dead);
         } else {
-            content_free(tree->heap, corpse.spares.above);
+            content_free(tree, corpse.spares.above);
         }
         corpse = above;
     }
@@ -741,7 +761,7 @@ enum step {
 
 /* Put a level on top of the tree, whose first two entries are the old top and `child`. */
 static enum step
-grow(struct torci_tree_index *tree, unsigned level, struct torci_tree_anchor *child)
+grow(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned level, struct torci_tree_anchor *child)
 {
     struct torci_tree_anchor *root = torci_load(&tree->root, memory_order_acquire);         /* A2 */
 
@@ -749,8 +769,8 @@ grow(struct torci_tree_index *tree, unsigned level, struct torci_tree_anchor *ch
         return STEP_AGAIN;
     torc_assert(root->level + 1u == level);
 
-    struct torci_tree_anchor *top = anchor_alloc(tree->heap, level, low_of(root));
-    struct content *content = content_alloc(tree->heap, 2);
+    struct torci_tree_anchor *top = anchor_alloc(tree, limbo, level, low_of(root));
+    struct content *content = content_alloc(tree, limbo, 2);
 
     if (top == NULL || content == NULL)
         goto free;
@@ -765,14 +785,14 @@ grow(struct torci_tree_index *tree, unsigned level, struct torci_tree_anchor *ch
     /* R2. Relaxed on failure: another thread has put a level on top, and the search starts there. */
     if (torci_cas(&tree->root, &root, top, memory_order_acq_rel, memory_order_relaxed))
         return STEP_PLACED;
-    content_free(tree->heap, content);
-    anchor_free(tree->heap, top);
+    content_free(tree, content);
+    anchor_free(tree, top);
     return STEP_AGAIN;
 
 free:
-    content_free(tree->heap, content);
+    content_free(tree, content);
     if (top != NULL)
-        anchor_free(tree->heap, top);
+        anchor_free(tree, top);
     return STEP_NO_MEMORY;
 }
 
@@ -798,10 +818,10 @@ split(struct torci_tree_index *tree, struct torci_limbo *limbo, const struct pla
     bool appending = old->next == NULL && edit->at == old->count;
     unsigned middle = appending ? total - 1 : total / 2;
     struct torci_tree_anchor *anchor =
-        anchor_alloc(tree->heap, level, separator(level, edited_pointer(old, edit, middle - 1),
+        anchor_alloc(tree, limbo, level, separator(level, edited_pointer(old, edit, middle - 1),
                                                   edited_pointer(old, edit, middle)));
-    struct content *left_content = content_alloc(tree->heap, middle);
-    struct content *right_content = content_alloc(tree->heap, total - middle);
+    struct content *left_content = content_alloc(tree, limbo, middle);
+    struct content *right_content = content_alloc(tree, limbo, total - middle);
     enum step step = STEP_NO_MEMORY;
 
     if (anchor == NULL || left_content == NULL || right_content == NULL)
@@ -818,10 +838,10 @@ split(struct torci_tree_index *tree, struct torci_limbo *limbo, const struct pla
     return STEP_PLACED;
 
 free:
-    content_free(tree->heap, right_content);
-    content_free(tree->heap, left_content);
+    content_free(tree, right_content);
+    content_free(tree, left_content);
     if (anchor != NULL)
-        anchor_free(tree->heap, anchor);
+        anchor_free(tree, anchor);
     return step;
 }
 
@@ -853,14 +873,14 @@ put_in_place(struct torci_tree_index *tree, struct torci_limbo *limbo, const str
     if (count > FANOUT)
         return split(tree, limbo, place, &edit, right);
 
-    struct content *content = content_alloc(tree->heap, count);
+    struct content *content = content_alloc(tree, limbo, count);
 
     if (content == NULL)
         return STEP_NO_MEMORY;
     content_fill(content, place->anchor, old->next, old, &edit, 0, count);
     if (content_swing(place, content, limbo))
         return STEP_PLACED;
-    content_free(tree->heap, content);
+    content_free(tree, content);
     return STEP_AGAIN;
 }
 
@@ -879,7 +899,7 @@ put_in(struct torci_tree_index *tree, struct torci_limbo *limbo, unsigned level,
         if (room_ensure(limbo) != TORC_OK)
             return STEP_NO_MEMORY;
         if (!find(tree, level, &probe, &place))
-            step = grow(tree, level, pointer);
+            step = grow(tree, limbo, level, pointer);
         else if (place.inside)
             step = put_in_place(tree, limbo, &place, &probe, pointer, right);
         else if (help_unlink(tree, limbo, &place) != TORC_OK)
@@ -964,7 +984,7 @@ put_many(struct torci_tree_index *tree, struct torci_limbo *limbo, struct torci_
     unsigned looked_at = merge(&place, records, count, &merged);
 
     if (merged.placed != 0) {
-        struct content *old = place.content, *content = content_alloc(tree->heap, merged.count);
+        struct content *old = place.content, *content = content_alloc(tree, limbo, merged.count);
 
         if (content == NULL)
             return STEP_NO_MEMORY;
@@ -976,7 +996,7 @@ put_many(struct torci_tree_index *tree, struct torci_limbo *limbo, struct torci_
         memcpy(content->words, merged.words, merged.count * sizeof(uint64_t));
         memcpy(pointers_of(content), merged.pointers, merged.count * sizeof(void *));
         if (!content_swing(&place, content, limbo)) {
-            content_free(tree->heap, content);
+            content_free(tree, content);
             return STEP_AGAIN;
         }
     }
@@ -992,7 +1012,7 @@ put_many(struct torci_tree_index *tree, struct torci_limbo *limbo, struct torci_
 static struct torci_tree_anchor *
 link_above(struct torci_tree_index *tree, struct torci_limbo *limbo, struct torci_tree_anchor *anchor)
 {
-    struct content *spare = content_alloc(tree->heap, FANOUT);
+    struct content *spare = content_alloc(tree, limbo, FANOUT);
     struct torci_tree_anchor *above = NULL;
 
     if (spare != NULL)
@@ -1007,7 +1027,7 @@ link_above(struct torci_tree_index *tree, struct torci_limbo *limbo, struct torc
         retire_anchor(limbo, anchor);
         bury(tree, limbo, corpse);
     } else {
-        content_free(tree->heap, spare);
+        content_free(tree, spare);
     }
     return above;
 }
@@ -1015,17 +1035,21 @@ link_above(struct torci_tree_index *tree, struct torci_limbo *limbo, struct torc
 /* ---- Interface ---- */
 
 enum torc_status
-torci_tree_index_init(struct torci_tree_index *tree, struct torci_heap *heap)
+torci_tree_index_init(struct torci_tree_index *tree, struct torci_heap *heap, struct torci_limbo *limbo)
 {
-    struct torci_tree_anchor *anchor = anchor_alloc(heap, 0, torc_slice(NULL, 0));
-    struct content *content = content_alloc(heap, 0);
+    struct torci_slab *slab = torci_limbo_slab(limbo);
+
+    tree->heap = heap;
+    tree->pool = slab == NULL ? NULL : slab->pool;
+
+    struct torci_tree_anchor *anchor = anchor_alloc(tree, limbo, 0, torc_slice(NULL, 0));
+    struct content *content = content_alloc(tree, limbo, 0);
 
     if (anchor == NULL || content == NULL)
         goto free;
     *content = (struct content){.count = 0, .room = 0};
     torci_init(&anchor->content, content);
     torci_init(&anchor->state, ANCHOR_LINKED);
-    tree->heap = heap;
     torci_init(&tree->root, anchor);
     tree->below = NULL;
     torci_init(&tree->leaves, 1);
@@ -1033,9 +1057,9 @@ torci_tree_index_init(struct torci_tree_index *tree, struct torci_heap *heap)
     return TORC_OK;
 
 free:
-    content_free(heap, content);
+    content_free(tree, content);
     if (anchor != NULL)
-        anchor_free(heap, anchor);
+        anchor_free(tree, anchor);
     return TORC_NO_MEMORY;
 }
 
@@ -1047,8 +1071,8 @@ free_chain_exclusive(struct torci_tree_index *tree, struct torci_tree_anchor *an
         struct content *content = content_of(anchor);
         struct torci_tree_anchor *next = content->next;
 
-        content_free(tree->heap, content);
-        anchor_free(tree->heap, anchor);
+        content_free(tree, content);
+        anchor_free(tree, anchor);
         anchor = next;
     }
 }
@@ -1098,8 +1122,8 @@ torci_tree_index_dismantle_exclusive(struct torci_tree_index *tree, size_t *budg
             next = tree->below;
             tree->below = NULL;
         }
-        content_free(tree->heap, content);
-        anchor_free(tree->heap, anchor);
+        content_free(tree, content);
+        anchor_free(tree, anchor);
         anchor = next;
     }
     torci_store(&tree->root, anchor, memory_order_relaxed);                              /* Relaxed: exclusive. */

@@ -14,20 +14,24 @@
 #include "base/atomic.h"
 #include "base/epoch.h"
 #include "base/limbo.h"
+#include "base/slab.h"
 #include "mvcc/index.h"
 
 struct torci_tree_anchor;
 
 struct torci_tree_index {
-    struct torci_heap *heap;                        /* Immutable. */
+    struct torci_heap *heap;                        /* Immutable, as is the next. */
+    struct torci_slab_pool *pool;                   /* Where nodes come from; NULL: the heap. */
     _Atomic(struct torci_tree_anchor *) root;       /* The leftmost anchor of the highest level. */
     struct torci_tree_anchor *below;                /* While it is dismantled: the leftmost of the next level. */
     _Atomic(uint64_t) leaves;                       /* A figure. */
     _Atomic(uint64_t) burials;                      /* Anchors that have left the tree, of all levels. */
 };
 
-/* In the caller's memory. TORC_NO_MEMORY: nothing to undo. */
-TORC_MUST_CHECK enum torc_status torci_tree_index_init(struct torci_tree_index *tree, struct torci_heap *heap);
+/* In the caller's memory. If `limbo` has a slab, nodes come from there, here and later: each limbo given has one of the
+ * same pool; else from `heap`, and none has. TORC_NO_MEMORY: nothing to undo. */
+TORC_MUST_CHECK enum torc_status
+torci_tree_index_init(struct torci_tree_index *tree, struct torci_heap *heap, struct torci_limbo *limbo);
 
 /* Exclusive. The records are the caller's. */
 void torci_tree_index_fini(struct torci_tree_index *tree);

@@ -15,7 +15,7 @@ create(void)
 {
     torci_heap_init(&heap, NULL, 0);
     limbo = torct_limbo_create(&heap);
-    cr_assert_eq(torci_tree_index_init(&tree, &heap), TORC_OK);
+    cr_assert_eq(torci_tree_index_init(&tree, &heap, limbo), TORC_OK);
 }
 
 /* To be called in the test: what fails in a destructor is not counted. Records that were not retired are freed here. */
@@ -715,7 +715,7 @@ Test(index_tree, reports_that_it_could_not_begin)
 
     for (uint64_t n = 1; n <= 2; n++) {
         torci_alloc_fail_at(n, false);
-        cr_expect_eq(torci_tree_index_init(&other, &heap), TORC_NO_MEMORY);
+        cr_expect_eq(torci_tree_index_init(&other, &heap, limbo), TORC_NO_MEMORY);
         torci_alloc_fail_at(0, false);
     }
     expect_all_given_back(NULL, 0);

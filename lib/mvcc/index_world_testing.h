@@ -239,9 +239,9 @@ setup(void *context)
     if (world->pool != NULL)
         world->pool->used = 0;
     torci_heap_init(&world->heap, world->pool != NULL ? &allocator : NULL, 0);
-    world->index = torci_index_create(&world->heap, 0, torci_fiber_random());
     for (unsigned i = 0; i <= FIBERS; i++)
         world->limbos[i] = torct_limbo_create(&world->heap);
+    world->index = torci_index_create(&world->heap, world->limbos[0], 0, torci_fiber_random());
     for (unsigned key = 0; key < KEYS; key++) {
         torci_init(&world->inserted[key], 0);
         torci_init(&world->removed[key], 0);

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/status.h"
 #include "mvcc/named.h"
+#include "mvcc/watch.h"
 #include "mvcc/notify.h"
 
 enum {
@@ -108,8 +109,9 @@ make_keyspace(struct torc_mvcc *store)
 
 /* A free keyspace with an empty index. NULL: no memory, or too many. */
 static struct torc_keyspace *
-obtain(struct torc_mvcc *store, uint64_t expected_keys)
+obtain(struct torci_shard *shard, uint64_t expected_keys)
 {
+    struct torc_mvcc *store = shard->store;
     struct torc_keyspace *keyspace = take_free(store);
 
     if (keyspace == NULL)
@@ -117,7 +119,7 @@ obtain(struct torc_mvcc *store, uint64_t expected_keys)
     if (keyspace == NULL)
         return NULL;
     keyspace->next = NULL;
-    keyspace->index = torci_index_create(&store->heap, expected_keys, store->hash_seed);
+    keyspace->index = torci_index_create(&store->heap, shard->limbo, expected_keys, store->hash_seed);
     if (keyspace->index != NULL)
         return keyspace;
     give_free(store, keyspace, keyspace);
@@ -136,7 +138,11 @@ give_back(struct torc_keyspace *keyspace)
 enum torc_status
 torci_keyspaces_init(struct torc_mvcc *store)
 {
-    store->main = obtain(store, store->options.expected_keys);
+    struct torci_shard *shard = torci_shard_own(store);
+
+    if (shard == NULL)
+        return TORC_NO_MEMORY;
+    store->main = obtain(shard, store->options.expected_keys);
     if (store->main == NULL)
         return TORC_NO_MEMORY;
     torc_assert(store->main->number == 0);
@@ -416,6 +422,17 @@ torci_keyspaces_step(struct torci_shard *shard, size_t budget)
     return left || torci_load(&store->keyspaces_leaving, memory_order_relaxed) > held;
 }
 
+static void
+tell_watches(struct torci_shard *shard, struct torc_keyspace *keyspace)
+{
+    struct torci_epoch_guard guard = torci_epoch_enter();
+
+    /* Relaxed: ours. */
+    torci_watch_drop(shard, keyspace, torci_load(&keyspace->dropped, memory_order_relaxed));
+    torci_epoch_exit(guard);
+    torci_watch_wake(shard);
+}
+
 enum torc_status
 torc_keyspace_drop(struct torc_keyspace *keyspace)
 {
@@ -441,6 +458,7 @@ torc_keyspace_drop(struct torc_keyspace *keyspace)
     torci_race_window();
     torci_notify_drop(shard, keyspace);
     keyspace->gone = torci_clock_write_stamp(&shard->store->clock); /* I3 */
+    tell_watches(shard, keyspace);
     keyspace->listed = !leave_name(shard, keyspace);
     if (keyspace->listed)
         push_dropped(shard->store, keyspace, keyspace);
@@ -469,7 +487,7 @@ torc_keyspace_create(struct torc_mvcc *store, struct torc_slice name, struct tor
         status = torci_shard_obtain(store, &shard);
     if (status != TORC_OK)
         return status;
-    fresh = obtain(store, EXPECTED_KEYS);
+    fresh = obtain(shard, EXPECTED_KEYS);
     if (fresh == NULL) {
         /* Relaxed: a figure, for the message. */
         if (torci_load(&store->keyspaces_made, memory_order_relaxed) >= TORC_KEYSPACES_MAX)

@@ -89,6 +89,7 @@ in_transaction(void)
 {
     enum torc_isolation isolation = torci_fiber_random() % 2 == 0 ? TORC_SNAPSHOT : TORC_SERIALIZABLE;
     struct torc_txn_options options = {.isolation = isolation};
+    struct torc_slice borrowed = torc_slice(NULL, 0);
     struct torc_slice key;
     struct torc_slice value;
     struct torc_cursor *cursor;
@@ -104,6 +105,8 @@ in_transaction(void)
         case 0:
             status = torc_txn_get(txn, key, &value);
             expect(status != TORC_OK || tells(value, key), "a torn value");
+            if (status == TORC_OK && i == 0)
+                borrowed = value;
             break;
         case 1:
             status = torc_txn_put(txn, key, key);
@@ -120,6 +123,9 @@ in_transaction(void)
         if (status == TORC_NOT_FOUND || status == TORC_CONFLICT)
             status = TORC_OK;
     }
+    if (torci_fiber_random() % 2 == 0)
+        expect(torc_mvcc_poll(fixture.store, NULL) == TORC_OK, "poll");
+    expect(borrowed.size == 0 || ((const char *)borrowed.data)[0] == 'k', "a borrowed value has gone");
     status = torc_txn_commit(txn);
     expect(status == TORC_OK || status == TORC_CONFLICT, "commit");
 }

@@ -360,7 +360,7 @@ Test(keyspace_memory, comes_back_by_polling)
         cr_assert_eq(torc_mvcc_poll(store, &more), TORC_OK);
     }
     cr_assert_eq(torc_mvcc_collect(store), TORC_OK);
-    cr_expect_leq(stats_now().memory_bytes, before);
+    cr_expect_leq(stats_now().memory_bytes, before + 32768, "3000 keys took ten times as much");
     cr_expect_eq(stats_now().versions_created, stats_now().versions_freed);
     destroy();
     cr_expect(torct_ledger_balanced(&ledger));
@@ -381,19 +381,22 @@ Test(keyspace_memory, comes_back_by_commits)
 
 Test(keyspace_memory, does_not_grow_by_making_and_dropping)
 {
-    uint64_t first = 0;
+    uint64_t most = 0;
 
     for (unsigned round = 0; round < 50; round++) {
         struct torc_keyspace *a = make("a");
 
+        cr_expect_eq(torc_keyspace_keys(a), 0u);
         fill(a, 40);
         cr_assert_eq(torc_keyspace_delete(a, text("k00007")), TORC_OK);
         cr_assert_eq(torc_keyspace_drop(a), TORC_OK);
         cr_assert_eq(torc_mvcc_collect(store), TORC_OK);
-        if (round == 3)
-            first = stats_now().memory_bytes;
-        if (round > 3)
-            cr_expect_leq(stats_now().memory_bytes, first);
+        /* A round that stayed would be some 10 KiB; what is kept for later use varies by less than a second keyspace. */
+        if (round < 25 && stats_now().memory_bytes > most)
+            most = stats_now().memory_bytes;
+        if (round >= 25)
+            cr_expect_leq(stats_now().memory_bytes, most + 16384, "%" PRIu64 " after %" PRIu64 " at most",
+                          stats_now().memory_bytes, most);
     }
     /* Relaxed: alone. */
     cr_expect_leq(torci_load(&store->keyspaces_made, memory_order_relaxed), 3u);

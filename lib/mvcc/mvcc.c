@@ -84,6 +84,24 @@ take_record(void *context, struct torci_record *record)
     torci_record_destroy(store, record);
 }
 
+static void
+destroy_shards(struct torc_mvcc *store)
+{
+    for (uint32_t b = 0; b < TORCI_SHARD_BLOCK; b++) {
+        struct torci_shard_block *block = torci_load(&store->blocks[b], memory_order_acquire); /* reclaim.c A4 */
+
+        if (block == NULL)
+            continue;
+        for (uint32_t i = 0; i < TORCI_SHARD_BLOCK; i++) {
+            struct torci_shard *shard = torci_load(&block->shards[i], memory_order_acquire); /* reclaim.c A5 */
+
+            if (shard != NULL)
+                torci_shard_destroy(shard);
+        }
+        torci_free(&store->heap, block, sizeof *block);
+    }
+}
+
 enum torc_status
 torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store)
 {
@@ -116,30 +134,15 @@ torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store
     torci_history_init(fresh, torci_now_coarse_ns());
     fresh->hash_seed = options->hash_seed != 0 ? options->hash_seed : draw_seed(fresh);
     if (torci_keyspaces_init(fresh) != TORC_OK) {
+        torci_slab_pool_ending(&fresh->objects);
+        destroy_shards(fresh);
         torci_keyspaces_fini(fresh, take_record);
+        torci_slab_pool_fini(&fresh->objects);
         torci_free_line(&heap, fresh, sizeof *fresh);
         return torci_fail(TORC_NO_MEMORY, "no memory for the index");
     }
     *store = fresh;
     return TORC_OK;
-}
-
-static void
-destroy_shards(struct torc_mvcc *store)
-{
-    for (uint32_t b = 0; b < TORCI_SHARD_BLOCK; b++) {
-        struct torci_shard_block *block = torci_load(&store->blocks[b], memory_order_acquire); /* reclaim.c A4 */
-
-        if (block == NULL)
-            continue;
-        for (uint32_t i = 0; i < TORCI_SHARD_BLOCK; i++) {
-            struct torci_shard *shard = torci_load(&block->shards[i], memory_order_acquire); /* reclaim.c A5 */
-
-            if (shard != NULL)
-                torci_shard_destroy(shard);
-        }
-        torci_free(&store->heap, block, sizeof *block);
-    }
 }
 
 enum torc_status

@@ -413,7 +413,7 @@ Test(mvcc_refuses, metrics_without_room_but_says_how_much)
 Test(mvcc_refuses, a_conflicting_write_but_keeps_the_transaction)
 {
     cr_assert_eq(torc_mvcc_put(store, text("b"), text("2"), NULL), TORC_OK);
-    refuses(torc_txn_put(txn, text("b"), text("3")), TORC_CONFLICT);
+    refuses(torc_txn_put_if_absent(txn, text("b"), text("3")), TORC_CONFLICT);
     expect_one(txn);
     cr_assert_eq(torc_mvcc_delete(store, text("b")), TORC_OK);
     cr_expect_eq(torc_txn_commit(txn), TORC_OK, "the refused write was not noted");

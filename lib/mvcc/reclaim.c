@@ -59,7 +59,7 @@ free_retired(void *context, void *object, size_t size, unsigned kind)
     }
     if (kind == TORCI_RETIRED_VERSION)
         torci_count_shared(&shard->counters.versions_freed, 1);
-    if (kind == TORCI_RETIRED_VERSION || kind == TORCI_RETIRED_RECORD)
+    if (kind == TORCI_RETIRED_VERSION || kind == TORCI_RETIRED_RECORD || kind == TORCI_RETIRED_NODE)
         torci_object_free(&shard->store->objects, object, size);
     else
         torci_free(&shard->store->heap, object, size);
@@ -79,6 +79,7 @@ create_shard(struct torc_mvcc *store)
         torci_free_line(&store->heap, shard, sizeof *shard);
         return NULL;
     }
+    torci_limbo_set_slab(shard->limbo, &shard->slab);
     return shard;
 }
 

@@ -86,7 +86,7 @@ struct torci_view {
 struct torci_shard {
     struct torc_mvcc *store;        /* Immutable. */
     struct torci_limbo *limbo;
-    struct torci_slab slab;         /* Of records and versions. */
+    struct torci_slab slab;         /* Of records, versions and the ordered indexes' nodes. */
     struct torci_garbage_block *queue_head;
     struct torci_garbage_block *queue_tail;
     size_t queue_count;
@@ -183,7 +183,7 @@ struct torc_mvcc {
     struct torc_mvcc_options options;                   /* Immutable, `allocator` apart: the heap has it. */
     uint64_t hash_seed;                                 /* Immutable. */
     struct torci_heap heap;
-    struct torci_slab_pool objects;                     /* Records and versions. */
+    struct torci_slab_pool objects;                     /* Records, versions, the ordered indexes' nodes. */
     struct torci_reclaimer *reclaimer;                  /* Immutable. NULL: the library's thread; else the next. */
     struct torci_reclaimer own_reclaimer;               /* Of a store that is driven by its caller. */
     _Alignas(TORCI_CACHE_LINE) _Atomic(struct torc_txn *) transactions;   /* Every one ever made; see snapshot.h. */

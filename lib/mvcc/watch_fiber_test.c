@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Watching, in every interleaving the scheduler can draw: arming, asking, reading and closing beside commits, and beside
- * neighbours that come and go, so that leaves are replaced and split under everybody.
+/* Watching, in every interleaving the scheduler can draw: arming, asking, reading and closing beside commits, and
+ * beside neighbours that come and go, so that leaves are replaced and split under everybody.
  *
- * Oracle: whoever armed or asked, and then read what is not the last value, will find the watch fired; so will poll(). */
+ * Oracle: whoever armed or asked, and then read what is not the last value, will find the watch fired; so will
+ * poll(). */
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,15 +176,18 @@ woken(struct world *world)
 {
     struct pollfd entry = {.fd = world->fd, .events = POLLIN};
     char last[SIZE];
-    bool readable;
+    bool readable = false;
     bool fired;
 
     if (torci_fiber_is_frozen(1) || torci_fiber_is_frozen(2) || torci_fiber_is_frozen(0))
         return true; /* Who stopped fires late. */
     read_now(world, last, true);
-    readable = poll(&entry, 1, 0) == 1;
+    if (world->fd >= 0 && poll(&entry, 1, 0) == 1)
+        readable = entry.revents == POLLIN; /* Not that it was closed. */
     fired = torc_watch_fired(world->watch, NULL);
-    if (fired && !readable)
+    if (world->fd >= 0 && fcntl(world->fd, F_GETFD) == -1)
+        return false;
+    if (world->fd >= 0 && fired && !readable)
         return false;
     return strcmp(last, world->read) == 0 || fired;
 }

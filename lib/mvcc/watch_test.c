@@ -140,9 +140,11 @@ Test(watch, means_one_key_of_one_keyspace)
     struct torc_keyspace *other;
     struct torc_watch *here = watch_key("k");
     struct torc_watch *there;
+    struct torc_watch *all;
 
     cr_assert_eq(torc_keyspace_create(store.mvcc, torct_text("other"), &other), TORC_OK);
     there = watch_in(other, "k", false);
+    all = watch_in(other, "", true);
     torct_put(store.mvcc, "kk", "1");
     torct_put(store.mvcc, "K", "1");
     torct_put(store.mvcc, "j", "1");
@@ -150,9 +152,12 @@ Test(watch, means_one_key_of_one_keyspace)
     torct_put(store.mvcc, "k", "1");
     cr_expect(fired(here));
     cr_expect_not(fired(there));
+    cr_expect_not(fired(all));
     cr_assert_eq(torc_keyspace_put(other, torct_text("k"), torct_text("1"), TORC_NEVER, NULL), TORC_OK);
     cr_expect_not(fired(here));
     cr_expect(fired(there));
+    cr_expect(fired(all));
+    torc_watch_close(all);
     torc_watch_close(here);
     torc_watch_close(there);
 }
@@ -400,7 +405,8 @@ Test(watch, closes_without_memory)
     torci_alloc_fail_at(0, false);
 }
 
-/* Versions made beforehand, so that the failing allocation is the one that remembers the wake-up. */
+#if defined(TORC_FAULTS)
+/* Fired by hand, so that the failing allocation is the one that remembers the wake-up. */
 Test(watch, wakes_without_memory)
 {
     struct torci_shard *shard = torct_shard(store.mvcc);
@@ -415,6 +421,30 @@ Test(watch, wakes_without_memory)
     cr_expect_null(shard->wakes);
     cr_expect(readable(fd));
     torc_watch_close(watch);
+}
+#endif
+
+/* A commit that was stopped before it wrote to the descriptor: the watch waits for it, and nothing else does. */
+Test(watch, outlives_its_owner_while_a_commit_is_about_to_wake_it)
+{
+    struct torci_shard *shard = torct_shard(store.mvcc);
+    struct torc_watch *watch = watch_key("k");
+    int fd = torc_watch_fd(watch);
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    struct torci_wake *wakes;
+
+    torci_watch_fire(shard, keyspace, torct_text("k"), torci_key_order(store.mvcc, torct_text("k")), 9);
+    torci_epoch_exit(guard);
+    cr_assert_not_null(shard->wakes);
+    torc_watch_close(watch);
+    cr_expect(fcntl(fd, F_GETFD) != -1, "somebody is going to write to it");
+    wakes = shard->wakes;
+    shard->wakes = NULL; /* Or collecting would do it. */
+    torct_collect(store.mvcc);
+    cr_expect(fcntl(fd, F_GETFD) != -1, "somebody is still going to");
+    shard->wakes = wakes;
+    torci_watch_wake(shard);
+    cr_expect(fcntl(fd, F_GETFD) == -1);
 }
 
 /* ---- Races ---- */
