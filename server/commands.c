@@ -175,14 +175,19 @@ find_command(struct torcd_session *session)
     return false;
 }
 
+static bool
+must_authenticate(const struct torcd_session *session)
+{
+    return !session->authenticated && torcd_server_has_password(session->worker->server);
+}
+
 /* Whether the session may run its command now; else the client is told. */
 static bool
 is_allowed(struct torcd_session *session)
 {
     const struct torcd_command *command = session->command;
 
-    if (!session->authenticated && (command->flags & TORCD_NO_AUTH) == 0
-        && torcd_server_has_password(session->worker->server))
+    if ((command->flags & TORCD_NO_AUTH) == 0 && must_authenticate(session))
         torcd_resp_error(&session->out, "NOAUTH Authentication required.");
     else if (session->protocol == 2 && torcd_session_listens(session) && (command->flags & TORCD_LISTENER) == 0)
         torcd_resp_error(&session->out, "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT "
@@ -194,13 +199,38 @@ is_allowed(struct torcd_session *session)
     return false;
 }
 
+/* EXEC itself was refused, with the error behind `mark`: discard the transaction at once, as Redis does. */
+static void
+abort_exec(struct torcd_session *session, size_t mark)
+{
+    struct torcd_buffer *out = &session->out;
+    char error[SHORT_REPLY];
+    size_t skip = mark + strlen("-"), size;
+
+    torcd_session_forget_queue(session);
+    torcd_session_unwatch(session);
+    if (out->fault != TORCD_FAULT_NONE)
+        return;
+    if (strncmp(out->data + skip, "ERR ", 4) == 0)
+        skip += 4;
+    size = out->size - strlen("\r\n") - skip;
+    assert(size < sizeof error);
+    memcpy(error, out->data + skip, size);
+    torcd_buffer_truncate(out, mark);
+    torcd_resp_error(out, "EXECABORT Transaction discarded because of: %.*s", (int)size, error);
+}
+
 /* Whether the request may run. If not, the client is told, and an open MULTI will be discarded. */
 static bool
 admit(struct torcd_session *session)
 {
+    size_t mark = session->out.size;
+
     if (find_command(session) && is_allowed(session))
         return true;
     session->multi_failed = session->multi;
+    if (session->command != NULL && session->command->run == torcd_command_exec)
+        abort_exec(session, mark);
     return false;
 }
 
@@ -351,7 +381,7 @@ torcd_commands_feed(struct torcd_session *session, char *window, size_t size, si
                     size_t *consumed)
 {
     const struct torcd_server *server = session->worker->server;
-    const struct torcd_resp_limits limits = {
+    struct torcd_resp_limits limits = {
         .arguments_max = torcd_setting(server, TORCD_ARGUMENTS_MAX),
         .bulk_max = torcd_setting(server, TORCD_BULK_MAX),
         .inline_max = torcd_setting(server, TORCD_INLINE_MAX),
@@ -368,6 +398,7 @@ torcd_commands_feed(struct torcd_session *session, char *window, size_t size, si
     while (!session->closing && !session->doomed && session->held == NULL) {
         if (*budget == 0 || unsent + session->out.size > mark)
             return TORCD_FEED_CUT;
+        limits.stranger = must_authenticate(session);
         enum torcd_resp_outcome outcome =
             torcd_resp_next(&session->parser, &limits, window + *consumed, size - *consumed);
         if (outcome == TORCD_RESP_MORE) {

@@ -234,6 +234,36 @@ set_one(struct torcd_session *session, struct torc_slice name, struct torc_slice
     return failure == NULL;
 }
 
+static bool
+is_same_word(struct torc_slice one, struct torc_slice other)
+{
+    char word[64];
+
+    if (one.size != other.size || other.size >= sizeof word)
+        return false;
+    for (size_t i = 0; i < other.size; i++) {
+        char c = ((const char *)other.data)[i];
+        word[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    word[other.size] = '\0';
+    return torcd_is_word(one, word);
+}
+
+/* False: setting `at` was named before, and the client is told. */
+static bool
+is_named_once(struct torcd_session *session, size_t at)
+{
+    struct torc_slice name = torcd_argument(session, at);
+
+    for (size_t i = 2; i < at; i += 2)
+        if (is_same_word(torcd_argument(session, i), name)) {
+            torcd_resp_error(&session->out, "ERR CONFIG SET failed (possibly related to argument '%.*s') - duplicate "
+                                            "parameter", (int)name.size, (const char *)name.data);
+            return false;
+        }
+    return true;
+}
+
 void
 torcd_command_config_set(struct torcd_session *session)
 {
@@ -244,7 +274,8 @@ torcd_command_config_set(struct torcd_session *session)
     /* All or nothing: first look, then set. */
     for (int apply = 0; apply < 2; apply++)
         for (size_t i = 2; i < session->arguments_count; i += 2)
-            if (!set_one(session, torcd_argument(session, i), torcd_argument(session, i + 1), apply == 1))
+            if (!set_one(session, torcd_argument(session, i), torcd_argument(session, i + 1), apply == 1)
+                || !is_named_once(session, i))
                 return;
     torcd_reply_ok(session);
 }

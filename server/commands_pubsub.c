@@ -104,7 +104,10 @@ torcd_command_psubscribe(struct torcd_session *session)
 void
 torcd_command_ssubscribe(struct torcd_session *session)
 {
-    subscribe(session, TORCD_SHARD);
+    if (session->txn != NULL)
+        torcd_resp_error(&session->out, "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+    else
+        subscribe(session, TORCD_SHARD);
 }
 
 void

@@ -75,6 +75,8 @@ Test(commands_pubsub, happen_when_exec_has_happened_and_not_before)
 
 Test(commands_pubsub, have_shard_channels_of_their_own)
 {
+    CONVERSE({"MULTI", OK}, {"SSUBSCRIBE a", QUEUED},
+             {"EXEC", "*1\r\n-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client\r\n"}, {"GET a", NIL});
     cr_expect_str_eq(ask(0, "SSUBSCRIBE a"), "*3\r\n$10\r\nssubscribe\r\n" A ":1\r\n");
     cr_expect_str_eq(ask(1, "PUBLISH a x"), ":0\r\n");
     cr_expect_str_eq(ask(1, "SPUBLISH a x"), ":1\r\n");
@@ -301,6 +303,30 @@ Test(commands_auth, lets_nobody_in_without_the_password)
     cr_expect_str_eq(ask(0, "CONFIG SET requirepass ''"), OK);
     (void)ask(0, "RESET");
     cr_expect_str_eq(ask(0, "GET a"), NIL);
+}
+
+/* Nobody without the password makes the server keep much. */
+Test(commands_auth, reads_only_small_requests_of_strangers)
+{
+    static const char *const hello = "HELLO 3 AUTH default secret";
+
+    cr_expect_str_eq(ask(2, "CONFIG SET requirepass secret"), OK);
+    for (unsigned i = 0; i < 2; i++) {
+        torcd_session_destroy(sessions[i]);
+        sessions[i] = torcd_session_create(server->workers[i], "stranger");
+    }
+    (void)send_bytes(0, torc_slice_from_string("*10\r\n$16384\r\n"));
+    cr_expect_not(sessions[0]->closing);
+    cr_expect_str_eq(ask(1, "*11"), "-ERR Protocol error: unauthenticated multibulk length\r\n");
+    cr_expect(sessions[1]->closing);
+    torcd_session_destroy(sessions[1]);
+    sessions[1] = torcd_session_create(server->workers[1], "stranger");
+    cr_expect_str_eq(ask(1, "*1\r\n$16385"), "-ERR Protocol error: unauthenticated bulk length\r\n");
+    torcd_session_destroy(sessions[1]);
+    sessions[1] = torcd_session_create(server->workers[1], "friend");
+    cr_expect(begins_with(ask(1, hello), "%7\r\n"));
+    cr_expect_str_eq(ask(1, "*11\r\n$16385"), "", "who gave the password may go on");
+    cr_expect_not(sessions[1]->closing);
 }
 
 Test(commands_auth, refuses_a_password_that_is_too_long)

@@ -333,14 +333,22 @@ void
 torcd_command_shutdown(struct torcd_session *session)
 {
     const struct torcd_callbacks *callbacks = &session->worker->server->callbacks;
+    bool save = false, no_save = false, known = true;
 
-    for (size_t i = 1; i < session->arguments_count; i++) {
+    if (session->arguments_count == 2 && torcd_is_word(torcd_argument(session, 1), "abort")) {
+        torcd_resp_error(&session->out, "ERR No shutdown in progress.");
+        return;
+    }
+    for (size_t i = 1; i < session->arguments_count && known; i++) {
         struct torc_slice word = torcd_argument(session, i);
-        if (!torcd_is_word(word, "nosave") && !torcd_is_word(word, "save") && !torcd_is_word(word, "now")
-            && !torcd_is_word(word, "force")) {
-            torcd_reply_syntax_error(session);
-            return;
-        }
+        save = save || torcd_is_word(word, "save");
+        no_save = no_save || torcd_is_word(word, "nosave");
+        known = torcd_is_word(word, "save") || torcd_is_word(word, "nosave") || torcd_is_word(word, "now")
+                || torcd_is_word(word, "force");
+    }
+    if (!known || (save && no_save)) {
+        torcd_reply_syntax_error(session);
+        return;
     }
     /* No reply, as in Redis: the end of the connection says it. */
     session->closing = true;

@@ -283,6 +283,18 @@ Test(commands_multi, is_discarded_after_a_refused_command)
              {"PING", QUEUED}, {"EXEC", "*1\r\n+PONG\r\n"});
 }
 
+Test(commands_multi, is_discarded_at_once_when_exec_is_refused)
+{
+    CONVERSE({"WATCH a", OK}, {"SET a 1", OK}, {"MULTI", OK}, {"SET a 2", QUEUED},
+             {"EXEC now",
+              "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n"},
+             {"PING", "+PONG\r\n"}, {"EXEC", "-ERR EXEC without MULTI\r\n"}, {"GET a", "$1\r\n1\r\n"},
+             {"MULTI", OK}, {"PING", QUEUED}, {"EXEC", "*1\r\n+PONG\r\n"},
+             {"SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"},
+             {"EXEC", "-EXECABORT Transaction discarded because of: Can't execute 'exec': only (P|S)SUBSCRIBE / "
+                      "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n"});
+}
+
 Test(commands_multi, goes_on_after_an_error_of_one_command)
 {
     CONVERSE({"SET s text", OK}, {"MULTI", OK}, {"SET a 1", QUEUED}, {"INCR s", QUEUED}, {"SET b 2", QUEUED},
@@ -497,6 +509,9 @@ Test(commands_server, end_connections)
 {
     cr_expect_str_eq(ask(0, "QUIT"), OK);
     cr_expect(sessions[0]->closing);
+    cr_expect_str_eq(ask(1, "SHUTDOWN NOSAVE save"), SYNTAX);
+    cr_expect_str_eq(ask(1, "SHUTDOWN ABORT"), "-ERR No shutdown in progress.\r\n");
+    cr_expect_eq(shut_downs, 0u);
     cr_expect_str_eq(ask(1, "SHUTDOWN NOSAVE"), "");
     cr_expect(sessions[1]->closing);
     cr_expect_eq(shut_downs, 1u);
@@ -555,7 +570,9 @@ Test(commands_server, can_be_configured)
               "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument is not a number "
               "within its bounds\r\n"},
              {"CONFIG SET maxclients", "-ERR wrong number of arguments for 'config|set' command\r\n"},
-             {"CONFIG RESETSTAT", OK});
+             {"CONFIG SET timeout 6 TimeOut 6",
+              "-ERR CONFIG SET failed (possibly related to argument 'TimeOut') - duplicate parameter\r\n"},
+             {"CONFIG GET timeout", "*2\r\n$7\r\ntimeout\r\n$1\r\n5\r\n"}, {"CONFIG RESETSTAT", OK});
 }
 
 Test(commands_server, describe_their_commands)

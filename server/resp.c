@@ -25,6 +25,10 @@
 /* Arguments whose room is kept from one request to the next. */
 #define ARGUMENTS_KEPT 1024u
 
+/* What a stranger may send: enough to give a password. */
+#define STRANGER_ARGUMENTS_MAX 10
+#define STRANGER_BULK_MAX 16384
+
 enum line { LINE_NUMBER, LINE_MORE, LINE_BAD };
 
 static enum torcd_resp_outcome
@@ -238,6 +242,8 @@ begin_array(struct torcd_resp_parser *parser, const struct torcd_resp_limits *li
     case LINE_BAD: return broken(parser, "invalid multibulk length");
     case LINE_NUMBER: break;
     }
+    if (count > STRANGER_ARGUMENTS_MAX && limits->stranger)
+        return broken(parser, "unauthenticated multibulk length");
     if (count > 0 && (uint64_t)count > limits->arguments_max)
         return broken(parser, "invalid multibulk length");
     if (count <= 0)
@@ -268,6 +274,8 @@ begin_argument(struct torcd_resp_parser *parser, const struct torcd_resp_limits 
     case LINE_BAD: return broken(parser, "invalid bulk length");
     case LINE_NUMBER: break;
     }
+    if (bytes > STRANGER_BULK_MAX && limits->stranger)
+        return broken(parser, "unauthenticated bulk length");
     if (bytes < 0 || (uint64_t)bytes > limits->bulk_max)
         return broken(parser, "invalid bulk length");
     parser->bulk_size = (size_t)bytes;

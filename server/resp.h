@@ -16,6 +16,7 @@ struct torcd_resp_limits {
     size_t arguments_max;
     size_t bulk_max;        /* One argument. */
     size_t inline_max;      /* One inline line. */
+    bool stranger;          /* Who must give a password first: small requests only, as in Redis. */
 };
 
 enum torcd_resp_outcome {

@@ -210,7 +210,7 @@ Test(resp_parser, is_linear_however_small_the_pieces, .timeout = 20)
         torcd_resp_bulk(&stream, torc_slice("x", 1));
     torcd_resp_bulk(&stream, torc_slice(big, BIG));
     for (size_t size = 1; size <= stream.size; size++) {
-        outcome = torcd_resp_next(&parser, &(struct torcd_resp_limits){COUNT + 1, BIG, 100}, stream.data, size);
+        outcome = torcd_resp_next(&parser, &(struct torcd_resp_limits){COUNT + 1, BIG, 100, false}, stream.data, size);
         cr_assert_eq(outcome, size < stream.size ? TORCD_RESP_MORE : TORCD_RESP_REQUEST);
     }
     cr_expect_eq(parser.count, (size_t)COUNT + 1);
@@ -221,7 +221,7 @@ Test(resp_parser, is_linear_however_small_the_pieces, .timeout = 20)
     for (int i = 0; i < BIG; i++)
         torcd_buffer_append(&stream, "y", 1);
     for (size_t size = 1; size <= stream.size; size++)
-        cr_assert_eq(torcd_resp_next(&parser, &(struct torcd_resp_limits){16, 16, BIG}, stream.data, size),
+        cr_assert_eq(torcd_resp_next(&parser, &(struct torcd_resp_limits){16, 16, BIG, false}, stream.data, size),
                      TORCD_RESP_MORE);
     free(big);
     torcd_buffer_fini(&stream);

@@ -28,7 +28,7 @@
 
 /* How often the main thread tends the store, and how many steps it does then. */
 #define TEND_MS 100u
-#define TEND_POLLS 1000u
+#define TEND_POLLS 100u
 
 enum { EXIT_USAGE = 2 };
 

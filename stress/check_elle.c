@@ -130,6 +130,12 @@ torct_list_history_append(struct torct_list_history *history, uint32_t key)
     return op->element;
 }
 
+uint64_t
+torct_list_history_discard(struct torct_list_history *history)
+{
+    return history->id_prefix | history->id_next++;
+}
+
 /* ---- Entries ---- */
 
 static unsigned

@@ -80,6 +80,9 @@ void torct_list_history_read(struct torct_list_history *history, uint32_t key, u
 /* The element to append. */
 uint64_t torct_list_history_append(struct torct_list_history *history, uint32_t key);
 
+/* An element that no transaction appends: whoever sees it sees what was taken back. */
+uint64_t torct_list_history_discard(struct torct_list_history *history);
+
 /* Check everything and add what is wrong to `verdict`. Ends the process when there is no memory. */
 void torct_check_elle(const struct torct_list_run *run, struct torct_verdict *verdict);
 

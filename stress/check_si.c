@@ -30,8 +30,8 @@ struct version {
     bool automatic;
     bool free;                  /* Autocommit, or a merge: it conflicts with nothing. */
     bool node;                  /* Its writer takes part in S8. */
-    bool settled;               /* Last of a group, and there is evidence, */
-    uint32_t witness;           /* of this entry. */
+    uint32_t witness;           /* Last of a group: the entry that is evidence of it, */
+    int settled;                /* enum strength */
 };
 
 struct checker {
@@ -636,6 +636,17 @@ enum evidence {
     EVIDENCE_ABSENT,            /* Somebody found none. */
 };
 
+enum strength { STRENGTH_NONE, STRENGTH_WEAK, STRENGTH_FULL };
+
+/* Several versions of a group may be present: that one is, does not tell which. */
+static enum strength
+strength_of(enum evidence evidence)
+{
+    if (evidence == EVIDENCE_NONE)
+        return STRENGTH_NONE;
+    return evidence == EVIDENCE_PRESENT ? STRENGTH_WEAK : STRENGTH_FULL;
+}
+
 static bool
 fits(const struct version *version, enum evidence evidence, uint64_t id)
 {
@@ -659,7 +670,7 @@ settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evi
     uint32_t best = NONE;
     uint64_t best_returned = 0;
 
-    if (checker->versions[last].settled)
+    if (checker->versions[last].settled > STRENGTH_NONE && checker->versions[last].settled >= (int)strength_of(evidence))
         return;
     for (uint32_t i = first; i <= last; i++) {
         uint64_t returned = record_of(checker, checker->versions[i].entry)->commit_returned;
@@ -673,7 +684,8 @@ settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evi
     if (best == NONE)
         return;
     swap_versions(checker, best, last);
-    checker->versions[last].settled = evidence != EVIDENCE_NONE;
+    checker->versions[best].settled = STRENGTH_NONE;
+    checker->versions[last].settled = strength_of(evidence);
     checker->versions[last].witness = witness;
 }
 
@@ -1218,7 +1230,19 @@ add_edge(struct graph *graph, uint32_t from, uint32_t to, uint32_t key, enum edg
     graph->incoming[to]++;
 }
 
-/* Only the last version of a group has a known place in it. */
+/* Whether it is known which version of a group came last. */
+static bool
+last_is_known(const struct checker *checker, uint32_t first, uint32_t last)
+{
+    if (checker->versions[last].settled == STRENGTH_FULL)
+        return true;
+    for (uint32_t i = first; i < last; i++)
+        if (may_be_last(checker, first, last, i))
+            return false;
+    return true;
+}
+
+/* Only the last version of a group has a known place in it, if any has. */
 static void
 link_versions(struct checker *checker, struct graph *graph, uint32_t key)
 {
@@ -1226,15 +1250,17 @@ link_versions(struct checker *checker, struct graph *graph, uint32_t key)
 
     for (uint32_t first = checker->first[key], last; first < checker->first[key + 1]; first = last + 1) {
         uint32_t newest = before;
+        bool known;
 
         last = group_last(checker, key, first);
+        known = last_is_known(checker, first, last);
         for (uint32_t i = first; i <= last; i++) {
             graph->node_before[i] = checker->versions[i].node ? i : before;
             if (!checker->versions[i].node)
                 continue;
             if (before != NONE)
                 add_edge(graph, checker->versions[before].entry, checker->versions[i].entry, key, EDGE_WW);
-            if (i < last && checker->versions[last].node)
+            if (i < last && known && checker->versions[last].node)
                 add_edge(graph, checker->versions[i].entry, checker->versions[last].entry, key, EDGE_WW);
             newest = i;
         }
@@ -1244,10 +1270,10 @@ link_versions(struct checker *checker, struct graph *graph, uint32_t key)
     for (uint32_t i = checker->first[key + 1]; i-- > checker->first[key];) {
         uint32_t last = group_last(checker, key, i);
 
-        if (i < last)
+        if (i < last && last_is_known(checker, group_first(checker, key, i), last))
             graph->node_after[i] = checker->versions[last].node ? last : graph->node_after[last];
         else
-            graph->node_after[i] = before;
+            graph->node_after[i] = i < last ? graph->node_after[last] : before;
         if (checker->versions[i].node)
             before = i;
     }

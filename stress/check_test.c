@@ -322,6 +322,260 @@ Test(check_si, rejects_a_scan_out_of_order)
     rejects(TORCT_VIOLATION_PHANTOM);
 }
 
+/* Merge key 0 into a new value, made of `before`; returns its id. */
+static uint64_t
+merge_new(unsigned thread, uint64_t before)
+{
+    uint64_t id = torct_history_new_id(&histories[thread]);
+
+    op(thread, TORCT_OP_MERGE, 0, id);
+    torct_history_fact(&histories[thread], 0, id, before);
+    return id;
+}
+
+Test(check_si, accepts_merges_that_overlap)
+{
+    uint64_t first;
+
+    transaction(0, false, 1, 2);
+    first = merge_new(0, TORCT_ID_ABSENT);
+    transaction(1, true, 1, 3);
+    merge_new(1, first);
+    accepts();
+}
+
+Test(check_si, rejects_a_lost_merge)
+{
+    transaction(0, false, 1, 2);
+    merge_new(0, TORCT_ID_ABSENT);
+    transaction(1, false, 1, 3);
+    merge_new(1, TORCT_ID_ABSENT);
+    rejects(TORCT_VIOLATION_MERGE);
+}
+
+Test(check_si, rejects_two_merges_of_one_value_at_one_stamp)
+{
+    uint64_t base;
+
+    transaction(2, false, 1, 2);
+    base = write_new(2, 0);
+    transaction(0, false, 2, 3);
+    merge_new(0, base);
+    transaction(1, false, 2, 3);
+    merge_new(1, base);
+    rejects(TORCT_VIOLATION_MERGE);
+}
+
+Test(check_si, rejects_a_merge_over_what_a_serializable_transaction_read)
+{
+    transaction(0, false, 1, 2);
+    write_new(0, 0);
+    transaction(1, true, 1, 3);
+    op(1, TORCT_OP_READ, 0, TORCT_ID_ABSENT);
+    op(1, TORCT_OP_MERGE, 0, torct_history_new_id(&histories[1]));
+    rejects(TORCT_VIOLATION_LOST_UPDATE);
+}
+
+/* Write key 0, set a savepoint, write keys 0 and 1, go back. Returns the first id; `undone` are the others. */
+static uint64_t
+roll_back(uint64_t undone[2])
+{
+    uint64_t first;
+
+    transaction(0, false, 1, 2);
+    first = write_new(0, 0);
+    op(0, TORCT_OP_SAVEPOINT, TORCT_KEY_NONE, TORCT_ID_ABSENT);
+    undone[0] = write_new(0, 0);
+    undone[1] = write_new(0, 1);
+    op(0, TORCT_OP_READ, 0, undone[0]);
+    torct_history_rollback(&histories[0], 1);
+    return first;
+}
+
+Test(check_si, accepts_a_rollback)
+{
+    uint64_t undone[2], first = roll_back(undone);
+
+    op(0, TORCT_OP_READ, 0, first);
+    op(0, TORCT_OP_READ, 1, TORCT_ID_ABSENT);
+    transaction(1, false, 2, 0);
+    op(1, TORCT_OP_SCAN, 0, KEYS);
+    op(1, TORCT_OP_ITEM, 0, first);
+    accepts();
+    cr_expect_eq(baseline[0], first);
+}
+
+Test(check_si, rejects_a_read_of_what_was_rolled_back)
+{
+    uint64_t undone[2];
+
+    roll_back(undone);
+    transaction(1, false, 2, 0);
+    op(1, TORCT_OP_READ, 1, undone[1]);
+    rejects(TORCT_VIOLATION_ABORTED_READ);
+}
+
+Test(check_si, rejects_a_rollback_that_leaves_the_own_write)
+{
+    uint64_t undone[2];
+
+    roll_back(undone);
+    op(0, TORCT_OP_READ, 0, undone[0]);
+    rejects(TORCT_VIOLATION_OWN_WRITE);
+}
+
+Test(check_si, rejects_a_rollback_that_takes_too_much)
+{
+    uint64_t undone[2];
+
+    roll_back(undone);
+    op(0, TORCT_OP_READ, 0, TORCT_ID_ABSENT);
+    rejects(TORCT_VIOLATION_OWN_WRITE);
+}
+
+Test(check_si, rejects_a_comparison_that_held_wrongly)
+{
+    uint64_t old, next;
+
+    autocommit(0, 15, 2);
+    old = write_new(0, 0);
+    autocommit(0, 25, 3);
+    next = write_new(0, 0);
+    cr_assert_neq(old, next);
+    autocommit(1, 35, 4);
+    op(1, TORCT_OP_READ, 0, old);
+    write_new(1, 0);
+    rejects(TORCT_VIOLATION_READ);
+}
+
+Test(check_si, rejects_a_comparison_that_failed_wrongly)
+{
+    uint64_t id;
+
+    autocommit(0, 15, 2);
+    id = write_new(0, 0);
+    autocommit(1, 35, 0);
+    op(1, TORCT_OP_OTHER, 0, id);
+    transaction(2, false, 5, 0);
+    op(2, TORCT_OP_OTHER, 0, id);
+    rejects(TORCT_VIOLATION_READ);
+    cr_expect_geq(verdict.found[TORCT_VIOLATION_READ], 2u);
+}
+
+/* A value of key 0 that expires at 100, and a transaction that looks between two times. */
+static uint64_t
+expiring(uint64_t time_first, uint64_t time_last)
+{
+    struct torct_entry *reader;
+    uint64_t id;
+
+    transaction(0, false, 1, 2);
+    id = write_new(0, 0);
+    histories[0].ops[histories[0].op_count - 1].expires = 100;
+    reader = transaction(1, false, 2, 0);
+    reader->time_first = time_first;
+    reader->time_last = time_last;
+    return id;
+}
+
+Test(check_si, accepts_a_value_before_its_time_and_absence_after_it)
+{
+    uint64_t id = expiring(90, 110);
+
+    op(1, TORCT_OP_READ, 0, id);
+    transaction(2, false, 2, 0)->time_last = 100;
+    op(2, TORCT_OP_READ, 0, TORCT_ID_ABSENT);
+    accepts();
+}
+
+Test(check_si, rejects_a_value_past_its_time)
+{
+    op(1, TORCT_OP_READ, 0, expiring(100, 110));
+    rejects(TORCT_VIOLATION_TIME);
+}
+
+Test(check_si, rejects_absence_before_the_time)
+{
+    expiring(90, 99);
+    op(1, TORCT_OP_READ, 0, TORCT_ID_ABSENT);
+    rejects(TORCT_VIOLATION_TIME);
+}
+
+Test(check_si, rejects_a_moment_that_changes)
+{
+    uint64_t id = expiring(90, 110);
+
+    op(1, TORCT_OP_READ, 0, id);
+    op(1, TORCT_OP_READ, 0, TORCT_ID_ABSENT);
+    rejects(TORCT_VIOLATION_TIME);
+}
+
+Test(check_si, rejects_a_time_that_is_told_wrongly)
+{
+    uint64_t id = expiring(90, 90);
+
+    op(1, TORCT_OP_READ, 0, id);
+    histories[1].ops[histories[1].op_count - 1].expires = 101;
+    rejects(TORCT_VIOLATION_READ);
+}
+
+Test(check_si, rejects_an_autocommit_read_past_the_time)
+{
+    uint64_t id = expiring(90, 90);
+    struct torct_entry *late = autocommit(2, 55, 0);
+
+    late->time_first = 100;
+    late->time_last = 100;
+    op(2, TORCT_OP_READ, 0, id);
+    rejects(TORCT_VIOLATION_READ);
+}
+
+/* Two commits to key 0, and a later transaction at the stamp of the first. */
+static struct torct_entry *
+past(uint64_t *first, uint64_t *second)
+{
+    struct torct_entry *entry;
+
+    transaction(0, false, 1, 2);
+    *first = write_new(0, 0);
+    transaction(0, false, 3, 4);
+    *second = write_new(0, 0);
+    entry = transaction(1, false, 2, 0);
+    entry->begin_called = 1000;
+    entry->begin_returned = 1001;
+    entry->commit_called = 1002;
+    entry->commit_returned = 1003;
+    entry->past = true;
+    return entry;
+}
+
+Test(check_si, accepts_a_read_of_the_past)
+{
+    uint64_t first, second;
+
+    past(&first, &second);
+    op(1, TORCT_OP_READ, 0, first);
+    accepts();
+}
+
+Test(check_si, rejects_a_read_of_the_past_that_shows_the_present)
+{
+    uint64_t first, second;
+
+    past(&first, &second);
+    op(1, TORCT_OP_READ, 0, second);
+    rejects(TORCT_VIOLATION_READ);
+}
+
+Test(check_si, rejects_a_past_that_was_to_be_the_present)
+{
+    uint64_t first, second;
+
+    past(&first, &second)->past = false;
+    op(1, TORCT_OP_READ, 0, first);
+    rejects(TORCT_VIOLATION_REAL_TIME);
+}
+
 Test(check_si, rejects_a_commit_that_a_later_snapshot_does_not_hold)
 {
     transaction(0, false, 1, 5);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* stress/mvcc_lists: list-append. A few slots of lists; a transaction of 1 to 8 steps reads lists or appends to them.
- * All transactions of a round have the round's isolation. check_elle judges the round by the final lists.
+/* stress/mvcc_lists: list-append. A few slots of lists in two keyspaces; a transaction of 1 to 8 steps reads lists or
+ * appends to them. All transactions of a round have the round's isolation. check_elle judges the round by the final lists.
+ *
+ * Serializable rounds append by merges, too, without a look: at snapshot isolation two of those may be concurrent, which
+ * is no snapshot isolation any more. Some elements are appended and taken back at once, by a savepoint: they belong to no
+ * transaction, so nobody may ever see them.
  *
  * A list that has grown long is left alone: each thread goes on with the slot's next generation when it meets one. */
 #include "mvcc_stress.h"
@@ -25,6 +29,7 @@ enum {
 };
 
 static struct torct_list_history *histories;    /* One per thread. */
+static struct torc_keyspace *spaces[2];
 static unsigned history_count;
 
 struct lister {
@@ -41,6 +46,23 @@ list_name(char name[STRESS_NAME_MAX], uint64_t round, uint32_t list)
     return torc_slice(name, (size_t)snprintf(name, STRESS_NAME_MAX, "l%08" PRIu64 "/%05" PRIu32, round, list));
 }
 
+static struct torc_keyspace *
+space_of(uint32_t list)
+{
+    return spaces[list % SLOTS % 2];
+}
+
+/* Append an element in a way that must leave no trace. */
+static enum torc_status
+append_and_undo(struct torc_txn *txn, struct torc_slice key, uint64_t element)
+{
+    enum torc_status status = torc_txn_savepoint(txn, torc_slice("undo", 4));
+
+    if (status == TORC_OK)
+        status = torc_txn_merge(txn, key, &torc_merge_append, torc_slice(&element, sizeof(element)));
+    return status == TORC_OK ? torc_txn_rollback_to(txn, torc_slice("undo", 4)) : status;
+}
+
 /* Read a list and record it. */
 static enum torc_status
 read_list(struct lister *lister, struct torc_txn *txn, uint32_t list, struct torc_slice *value)
@@ -50,6 +72,7 @@ read_list(struct lister *lister, struct torc_txn *txn, uint32_t list, struct tor
     enum torc_status status;
 
     torct_step(lister->worker, "get list");
+    torct_must(torc_txn_use(txn, space_of(list)));
     status = torc_txn_get(txn, list_name(name, lister->round, list), value);
     if (status != TORC_OK && status != TORC_NOT_FOUND) {
         torct_complain(lister->worker, "get returned %s (%s)", torc_status_name(status), torc_detail());
@@ -88,6 +111,29 @@ append(struct lister *lister, struct torc_txn *txn, uint32_t list)
     return status;
 }
 
+/* Append by a merge: nothing is read. */
+static enum torc_status
+append_blindly(struct lister *lister, struct torc_txn *txn, uint32_t list)
+{
+    char name[STRESS_NAME_MAX];
+    struct torc_slice key = list_name(name, lister->round, list);
+    bool undoes = torci_random_one_in(&lister->worker->random, 4);
+    enum torc_status status = TORC_OK;
+    uint64_t element;
+
+    torct_step(lister->worker, "merge list");
+    torct_must(torc_txn_use(txn, space_of(list)));
+    if (undoes)
+        status = append_and_undo(txn, key, torct_list_history_discard(lister->history));
+    if (status == TORC_OK) {
+        element = torct_list_history_append(lister->history, list);
+        status = torc_txn_merge(txn, key, &torc_merge_append, torc_slice(&element, sizeof(element)));
+    }
+    if (status != TORC_OK)
+        torct_complain(lister->worker, "merge returned %s (%s)", torc_status_name(status), torc_detail());
+    return status;
+}
+
 static void
 run_lists(struct lister *lister, enum torc_isolation isolation)
 {
@@ -113,6 +159,8 @@ run_lists(struct lister *lister, enum torc_isolation isolation)
 
         if (options.read_only || torci_random_one_in(random, 2))
             status = read_list(lister, txn, list, &value);
+        else if (isolation == TORC_SERIALIZABLE && list / SLOTS + 1 < GENERATIONS && torci_random_one_in(random, 2))
+            status = append_blindly(lister, txn, list);
         else
             status = append(lister, txn, list);
     }
@@ -131,6 +179,8 @@ run_lists(struct lister *lister, enum torc_isolation isolation)
 void
 torct_lists_prepare(struct torct_stress *stress, const struct torct_workload *workload)
 {
+    enum torc_status status;
+
     (void)workload;
     history_count = stress->threads;
     histories = calloc(history_count, sizeof(*histories));
@@ -139,6 +189,10 @@ torct_lists_prepare(struct torct_stress *stress, const struct torct_workload *wo
     for (unsigned i = 0; i < history_count; i++)
         if (!torct_list_history_init(&histories[i], i, ENTRIES_MAX, OPS_MAX))
             torct_give_up("no memory for history %u", i);
+    spaces[0] = torc_mvcc_default(stress->store);
+    status = torc_keyspace_create(stress->store, torc_slice("lists", 5), &spaces[1]);
+    if (status != TORC_EXISTS)
+        torct_must(status);
 }
 
 void
@@ -169,7 +223,7 @@ take_lists(struct torct_stress *stress, struct torct_list lists[LISTS], uint64_t
         char name[STRESS_NAME_MAX];
         struct torc_slice key = list_name(name, stress->round, list);
         size_t size;
-        enum torc_status status = torc_mvcc_get(stress->store, key, buffer, sizeof(buffer), &size);
+        enum torc_status status = torc_keyspace_get(space_of(list), key, buffer, sizeof(buffer), &size);
 
         if (status == TORC_NOT_FOUND)
             continue;
@@ -179,7 +233,7 @@ take_lists(struct torct_stress *stress, struct torct_list lists[LISTS], uint64_t
             torct_give_up("no memory for a list of %zu bytes", size);
         memcpy(elements[list], buffer, size);
         lists[list] = (struct torct_list){elements[list], (uint32_t)(size / sizeof(uint64_t))};
-        torct_must(torc_mvcc_delete(stress->store, key));
+        torct_must(torc_keyspace_delete(space_of(list), key));
     }
 }
 

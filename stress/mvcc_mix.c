@@ -84,6 +84,7 @@ struct recorder {
     uint32_t *own;                      /* Per key: the entry that wrote it last: its values are not held. */
     uint64_t first_id;                  /* Of this entry. */
     uint32_t savepoints[SAVEPOINTS_MAX];        /* Their operations. */
+    uint32_t savepoint_facts[SAVEPOINTS_MAX];   /* How many facts there were. */
     char savepoint_names[SAVEPOINTS_MAX];
     unsigned savepoint_count;
     uint64_t stamps[STAMPS_MAX];        /* That were seen in this round. */
@@ -713,6 +714,7 @@ step_savepoint(struct recorder *recorder, struct torc_txn *txn)
         if (status != TORC_OK)
             return failed(recorder, "savepoint", status);
         recorder->savepoints[recorder->savepoint_count] = recorder->entry->ops;
+        recorder->savepoint_facts[recorder->savepoint_count] = recorder->history->fact_count;
         recorder->savepoint_names[recorder->savepoint_count++] = name;
         note(recorder, TORCT_OP_SAVEPOINT, TORCT_KEY_NONE, TORCT_ID_ABSENT);
         return TORC_OK;
@@ -726,6 +728,8 @@ step_savepoint(struct recorder *recorder, struct torc_txn *txn)
         if (there && status == TORC_OK) {
             recorder->savepoint_count = found + 1;
             torct_history_rollback(recorder->history, recorder->savepoints[found]);
+            /* A merge that was read since then is a merge again: of which value, is open again, too. */
+            recorder->history->fact_count = recorder->savepoint_facts[found];
         }
     }
     if (status == (there ? TORC_OK : TORC_NOT_FOUND))

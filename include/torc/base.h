@@ -67,7 +67,8 @@ TORC_API bool torc_status_retryable(enum torc_status status);
 TORC_API bool torc_status_maybe_committed(enum torc_status status);
 
 /* What the calling thread's last failed call had to say beyond its status: one line, "" if nothing has failed yet.
- * TORC_NOT_FOUND, TORC_EXISTS, TORC_MISMATCH and TORC_END are answers, not failures: they leave the line as it was.
+ * TORC_NOT_FOUND, TORC_EXISTS, TORC_MISMATCH and TORC_END are answers, not failures: they leave the line as it was (but
+ * a TORC_NOT_FOUND because a keyspace was dropped may say so).
  *
  * Ownership  Borrowed; overwritten by the next call into torc that fails on this thread. */
 TORC_API const char *torc_detail(void);

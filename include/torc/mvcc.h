@@ -18,7 +18,9 @@
  *     says it allocates does so through the store's allocator, which may lock.
  *   - `options` may be NULL: the defaults. Any other pointer that is NULL without leave is TORC_INVALID, and so is a
  *     slice that has a size and no data.
- *   - torc_detail() tells more of each status but TORC_NOT_FOUND, TORC_EXISTS, TORC_MISMATCH and TORC_END. */
+ *   - torc_detail() tells more of each status but TORC_NOT_FOUND, TORC_EXISTS, TORC_MISMATCH and TORC_END.
+ *   - Also where Errors does not say so, a call on a dropped keyspace, or on a transaction that uses it, may return
+ *     TORC_NOT_FOUND, and with max_snapshot_age_ns any call on a transaction may return TORC_EXPIRED. */
 #ifndef TORC_MVCC_H
 #define TORC_MVCC_H
 
@@ -47,7 +49,7 @@ struct torc_txn;
 #define TORC_NAME_SIZE_MAX 63u                         /* Bytes of a name: of a keyspace, a snapshot, a savepoint. */
 #define TORC_KEYSPACES_MAX 65535u                      /* Of one store at a time, its default one included. */
 
-/* ---- The store ---------------------------------------------------------------------------------------------- */
+/* ---- The store --------------------------------------------------------------------------------------------------- */
 
 /* How to open a store. Fill with torc_mvcc_options_init(), then change what you need. */
 struct torc_mvcc_options {
@@ -62,23 +64,32 @@ struct torc_mvcc_options {
     uint64_t txn_limit_bytes;                 /* Of what one transaction collects: its writes, and if serializable its
                                                  reads. 0 (the default): none. Past it: TORC_TOO_LARGE. */
     uint64_t max_snapshot_age_ns;             /* 0 (the default): none. An older transaction may be expired, so that
-                                                 it holds back nothing: see TORC_EXPIRED below. */
+                                                 it holds back nothing. See below. */
     uint64_t history_ns;                      /* So long every superseded version is kept, for torc_txn_options.at.
                                                  0 (the default): not at all. */
     bool caller_driven;                       /* Start no thread: the caller calls torc_mvcc_poll() now and then. */
     uint64_t (*now_ms)(void *context);        /* The time by which keys expire, in ms since 1970. NULL (the default):
-                                                 the system's. Called by all threads; must not call torc. */
+                                                 the system's clock. Called by all threads; must not call torc. */
     void *now_context;
     void (*on_commit)(void *context, const struct torc_commit *commit);     /* NULL (the default): none. See below. */
     void *on_commit_context;
 };
-/* Past a limit a put, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY; torc_detail() names
- * the limit. Reads, deletes, commits and aborts go on, and so does what they allocate. memory_limit_bytes is kept to
- * within 16 KiB per thread, 512 KiB altogether (a limit below 1 MiB: to within half of it), and one step by which the
- * store grows: 1/64 of the limit, at least 64 KiB, at most 2 MiB. Past it, keys and values go on to be put as long as
- * what was deleted or replaced left room for them in the memory that the store holds. retired_limit_bytes is
- * looked at every 64 writes of a thread (less often if thousands of transactions were open at once), and before a
- * write is refused. An idle thread may hold back up to 64 KiB of retired bytes: leave room for that. */
+/* Past a limit a put or merge, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY; torc_detail()
+ * names the limit. Reads, deletes, commits and aborts go on, and so does what they allocate. memory_limit_bytes is kept
+ * to within 16 KiB per thread, 512 KiB altogether (a limit below 1 MiB: to within half of it), and one step by which
+ * the store grows: 1/64 of the limit, at least 64 KiB, at most 2 MiB. Past it, keys and values go on to be put as long
+ * as what was deleted or replaced left room for them in the memory that the store holds. retired_limit_bytes is looked
+ * at every 64 writes of a thread (less often if thousands of transactions were open at once), and before a write is
+ * refused. An idle thread may hold back up to 64 KiB of retired bytes: leave room for that. */
+
+/* With max_snapshot_age_ns a transaction that is older (a named snapshot is none) may be expired by the garbage
+ * collector: each of its calls returns TORC_EXPIRED from then on, the commit included, and it holds back nothing. It
+ * must still be ended. In such a store reads are copied, and may find no memory (TORC_NO_MEMORY). What a get lends
+ * stays valid until the transaction ends, expired or not; what a cursor lends, until its next call. The copies that
+ * gets have made count in torc_txn_bytes().
+ *
+ * With history_ns every superseded version is kept for that time, by whatever is written: a key that is put 1,000 times
+ * in a second has 1,000 versions more for each second of history. */
 
 /* Fill `options` with the defaults. Does nothing if it is NULL. */
 TORC_API void torc_mvcc_options_init(struct torc_mvcc_options *options);
@@ -93,24 +104,21 @@ TORC_API void torc_mvcc_options_init(struct torc_mvcc_options *options);
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store);
 
-/* With max_snapshot_age_ns a transaction that is older (a named snapshot is none) may be expired by the garbage
- * collector: each of its calls returns TORC_EXPIRED from then on, the commit included, and it holds back nothing. In
- * such a store reads are copied: what a get lends stays valid until the transaction ends, expired or not; what a cursor
- * lends, until its next call. */
-
 /* Close a store and free everything in it. NULL is accepted.
  *
  * Threads    No other call on this store may run, nor follow if it returns TORC_OK. Threads that used the store need
  *            not have ended.
  * Progress   Blocking: waits until every call into torc that is running now, on any store, has returned.
  * Ownership  All handles and borrowed slices of the store are dead afterwards.
+ *            Named snapshots and keyspaces need not have been dropped.
  * Errors     TORC_BUSY  transactions or watches are still open: nothing was closed. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_close(struct torc_mvcc *store);
 
 /* Work that waits: free what is past its grace period, prune, take expired keys and dropped keyspaces away, a bounded
  * part of it. Commits do the same a little at a time; call it from a timer when the store may be idle, and often
  * (say, every millisecond under load) if it was opened caller_driven: nothing is freed there otherwise. `*more`, if not
- * NULL, tells whether it would be useful to call again soon.
+ * NULL, tells whether it would be useful to call again soon. That is in a millisecond or so, not at once: it is true as
+ * long as something waits for a grace period.
  *
  * Threads    Any number at once. The caller may have transactions open.
  * Progress   Blocking if caller_driven: waits for a grace period, that is for calls into torc that run now. Lock-free
@@ -118,7 +126,17 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_close(struct torc_mvcc *stor
  * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost). */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_poll(struct torc_mvcc *store, bool *more);
 
-/* ---- Keyspaces ------------------------------------------------------------------------------------------------ */
+/* Prune and free all that can be freed now, on the calling thread. Commits do this a little at a time; call it
+ * when the store goes idle and memory should go back. Each other living thread may go on holding back what it
+ * retired last, less than 64 KiB: until it writes, calls this, or has exited.
+ *
+ * Threads    Any number at once. The caller may have transactions open.
+ * Progress   Blocking: waits for grace periods.
+ * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost).
+ * Cost       A walk over all keys, several times at most. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_collect(struct torc_mvcc *store);
+
+/* ---- Keyspaces --------------------------------------------------------------------------------------------------- */
 
 /* A store begins with one keyspace, the default one, which the torc_mvcc_ calls below mean; transactions use it unless
  * torc_txn_use() said otherwise. A transaction may use any number of keyspaces, and its commit is one instant in all of
@@ -184,7 +202,42 @@ TORC_API TORC_MUST_CHECK enum torc_status
 torc_keyspace_estimate(struct torc_keyspace *keyspace, struct torc_slice from, struct torc_slice to,
                        struct torc_estimate *estimate);
 
-/* ---- One key, one step (autocommit) -------------------------------------------------------------------------- */
+/* ---- Values that expire, and merges ------------------------------------------------------------------------------ */
+
+/* Times at which a value expires are in milliseconds since 1970, by torc_mvcc_options.now_ms; this one: never. A value
+ * that has expired is absent for everybody, at once, in older snapshots too; it is taken away later (torc_mvcc_poll()).
+ * A put or compare_and_set sets the time anew: where none is given, the value does not expire. A merge keeps it. */
+#define TORC_NEVER UINT64_C(0)
+
+/* What a merge operator writes its result into. */
+struct torc_merge_output;
+
+/* Memory for a result of `size` bytes, uninitialised; the last call counts. NULL: no memory, or too large: return
+ * TORC_NO_MEMORY or TORC_TOO_LARGE then. */
+TORC_API void *torc_merge_output(struct torc_merge_output *output, size_t size);
+
+/* How a value and an operand become a new value.
+ *
+ * merge      `current` is NULL if the key has no value. Returns TORC_OK after it has filled torc_merge_output(), or any
+ *            other status, which refuses the write. Runs inside a call into torc, on the newest committed value, and
+ *            again if another commit comes first; so it must be quick, must depend on its arguments alone, and must
+ *            not call torc (but for torc_merge_output()), nor wait. */
+struct torc_merge_operator {
+    const char *name;
+    enum torc_status (*merge)(void *context, const struct torc_slice *current, struct torc_slice operand,
+                              struct torc_merge_output *output);
+    void *context;
+};
+
+/* add, min and max work on integers of 8 bytes, little-endian, two's complement. Where there is no value, the result is
+ * the operand. A value or an operand of another size refuses with TORC_INVALID; a sum that does not fit wraps around.
+ * append puts the operand's bytes behind the value's. */
+TORC_API extern const struct torc_merge_operator torc_merge_add;
+TORC_API extern const struct torc_merge_operator torc_merge_min;
+TORC_API extern const struct torc_merge_operator torc_merge_max;
+TORC_API extern const struct torc_merge_operator torc_merge_append;
+
+/* ---- One key, one step (autocommit) ------------------------------------------------------------------------------ */
 
 /* Copy the newest committed value of `key` into `buffer`.
  *
@@ -221,41 +274,10 @@ torc_mvcc_put(struct torc_mvcc *store, struct torc_slice key, struct torc_slice 
  *            without a value, and takes memory until it can leave); the store is unchanged. Never TORC_BUSY. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_delete(struct torc_mvcc *store, struct torc_slice key);
 
-/* Times at which a value expires are in milliseconds since 1970; this one: never. */
-#define TORC_NEVER UINT64_C(0)
-
-/* What a merge operator writes its result into. */
-struct torc_merge_output;
-
-/* Memory for a result of `size` bytes, uninitialised; the last call counts. NULL: no memory, or too large: return
- * TORC_NO_MEMORY or TORC_TOO_LARGE then. */
-TORC_API void *torc_merge_output(struct torc_merge_output *output, size_t size);
-
-/* How a value and an operand become a new value.
- *
- * merge      `current` is NULL if the key has no value. Returns TORC_OK after it has filled torc_merge_output(), or any
- *            other status, which refuses the write. Runs inside a call into torc, on the newest committed value, and
- *            again if another commit comes first; so it must be quick, must depend on its arguments alone, and must
- *            not call torc (but for torc_merge_output()), nor wait. */
-struct torc_merge_operator {
-    const char *name;
-    enum torc_status (*merge)(void *context, const struct torc_slice *current, struct torc_slice operand,
-                              struct torc_merge_output *output);
-    void *context;
-};
-
-/* Of integers of 8 bytes, little-endian, two's complement: an absent value counts as the operand's neutral element (for
- * min and max: the operand wins). A value or an operand of another size refuses with TORC_INVALID; a sum that does not
- * fit wraps around. append puts the operand's bytes behind the value's. */
-TORC_API extern const struct torc_merge_operator torc_merge_add;
-TORC_API extern const struct torc_merge_operator torc_merge_min;
-TORC_API extern const struct torc_merge_operator torc_merge_max;
-TORC_API extern const struct torc_merge_operator torc_merge_append;
-
 /* The calls on one key, in a keyspace. torc_keyspace_get() is torc_mvcc_get(); put is torc_mvcc_put() with a time at
  * which the value expires (TORC_NEVER: never); delete is torc_mvcc_delete().
  *
- * Errors     As there, and TORC_NOT_FOUND if the keyspace was dropped, by put also. */
+ * Errors     As there, and TORC_NOT_FOUND if the keyspace was dropped, by put also; TORC_INVALID if it is NULL. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_keyspace_get(struct torc_keyspace *keyspace, struct torc_slice key, void *buffer, size_t capacity, size_t *size);
 TORC_API TORC_MUST_CHECK enum torc_status
@@ -293,18 +315,23 @@ TORC_API TORC_MUST_CHECK enum torc_status
 torc_keyspace_merge(struct torc_keyspace *keyspace, struct torc_slice key, const struct torc_merge_operator *operation,
                     struct torc_slice operand, void *buffer, size_t capacity, size_t *size);
 
+/* What torc_keyspace_load() puts. */
 struct torc_pair {
     struct torc_slice key;
     struct torc_slice value;
 };
 
-/* Put many keys, each as by torc_mvcc_put(), faster than one by one, fastest in ascending order; not atomic.
+/* Put many keys, each as by torc_mvcc_put(), faster than one by one, fastest in ascending order; not atomic: each pair
+ * is a commit of its own. A key may come several times; the last pair wins.
  *
+ * Threads    Any number at once.
+ * Progress   Lock-free, as torc_mvcc_put().
+ * Ownership  Keys and values are copied.
  * Errors     As torc_keyspace_put(). `*loaded`, if not NULL, tells how many of the first pairs were put. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_keyspace_load(struct torc_keyspace *keyspace, const struct torc_pair *pairs, size_t count, size_t *loaded);
 
-/* ---- Transactions -------------------------------------------------------------------------------------------- */
+/* ---- Transactions ------------------------------------------------------------------------------------------------ */
 
 enum torc_isolation {
     TORC_SNAPSHOT = 0,     /* Snapshot isolation: of the known anomalies, those of write skew only are possible. */
@@ -317,8 +344,11 @@ struct torc_txn_options {
     enum torc_isolation isolation;
     bool read_only;             /* Refuses writes (TORC_READ_ONLY), costs less; serializable for free. */
     struct torc_slice snapshot; /* Not empty: read the named snapshot instead of the newest one. */
-    uint64_t at;                /* Not 0: read the store as of this stamp, if it is within history_ns. */
+    uint64_t at;                /* Not 0: read the store as of this stamp, of torc_last_commit() or torc_txn_snapshot(),
+                                   if it is within history_ns. */
 };
+/* A transaction that reads the past may write: TORC_CONFLICT if somebody has written the key since. Keyspaces that were
+ * dropped since, and values that have expired since, are absent in the past, too. */
 
 /* Begin a transaction: take a snapshot.
  *
@@ -327,12 +357,25 @@ struct torc_txn_options {
  * Ordering   The snapshot holds every commit that returned before this call, and none that begins after it returned.
  * Ownership  `*txn` is the caller's until torc_txn_commit() or torc_txn_abort(). `options` is copied.
  * Errors     TORC_INVALID (also an unknown isolation; a stamp that is not past; both a name and a stamp),
- *            TORC_NOT_FOUND (no snapshot has the name), TORC_EXPIRED (what the stamp saw is not kept), TORC_NO_MEMORY.
- *            `*txn` is NULL then.
+ *            TORC_NOT_FOUND (no snapshot has the name), TORC_EXPIRED (what the stamp saw is not kept, as always
+ *            without history_ns), TORC_NO_MEMORY. `*txn` is NULL then.
  * Cost       O(1), amortized. Takes an ended transaction that the thread or the store keeps; allocates if there is
  *            none. What was allocated is kept for later ones until the store closes. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, struct torc_txn **txn);
+
+/* From here on `txn` means the keys of `keyspace` (NULL: the default one). Cursors stay where they were opened.
+ * TORC_NOT_FOUND (dropped), TORC_INVALID (of another store), TORC_FINISHED: nothing has changed. Wait-free. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_txn_use(struct torc_txn *txn, struct torc_keyspace *keyspace);
+
+/* The keyspace that `txn` means now. NULL for NULL; `txn` must be open otherwise. Wait-free. */
+TORC_API struct torc_keyspace *torc_txn_keyspace(const struct torc_txn *txn);
+
+/* The stamp of txn's snapshot: it sees exactly the commits whose stamp is not greater. Stamps order one store's
+ * commits; several that no snapshot can tell apart may share one. 0 for NULL; `txn` must be open otherwise. */
+TORC_API uint64_t torc_txn_snapshot(const struct torc_txn *txn);
+
+/* ---- Transactions: reading --------------------------------------------------------------------------------------- */
 
 /* Find the value of `key` visible to `txn`.
  *
@@ -343,29 +386,22 @@ torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, 
  * Ownership  `*value` is borrowed from the store and valid until txn ends, by commit or by abort; a value that txn
  *            itself wrote, until txn writes that key again or ends. While some transaction borrows a stored value,
  *            every transaction that sees the same version gets the same address: equal addresses mean that nobody
- *            wrote the key.
+ *            wrote the key (but not with max_snapshot_age_ns, where reads are copied).
  * Errors     TORC_NOT_FOUND  no visible value; `*value` is empty.
  *            TORC_INVALID, TORC_TOO_LARGE (key), TORC_FINISHED; serializable: TORC_NO_MEMORY, TORC_TOO_LARGE
  *            (txn_limit_bytes): the read could not be noted, and did not happen. `*value` is empty after each.
  * Cost       One hash lookup plus the versions of this key that are newer than the snapshot. No allocation unless
- *            serializable. */
+ *            serializable, or with max_snapshot_age_ns. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_get(struct torc_txn *txn, struct torc_slice key, struct torc_slice *value);
 
 /* torc_txn_get() of `count` keys: values[i] is that of keys[i]; its `data` is NULL if there is none. Faster than one by
  * one: the cache misses of several keys overlap.
  *
- * Errors     TORC_INVALID, TORC_TOO_LARGE (a key), TORC_FINISHED, TORC_EXPIRED, TORC_NO_MEMORY, TORC_NOT_FOUND (the
- *            keyspace was dropped). All values are empty then; what was read counts as read. */
+ * Errors     As torc_txn_get(), but TORC_NOT_FOUND only if the keyspace was dropped. All values are empty then; what
+ *            was read counts as read. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_get_many(struct torc_txn *txn, const struct torc_slice *keys, size_t count, struct torc_slice *values);
-
-/* From here on `txn` means the keys of `keyspace` (NULL: the default one). Cursors stay where they were opened.
- * TORC_NOT_FOUND (dropped), TORC_INVALID (of another store), TORC_FINISHED: nothing has changed. Wait-free. */
-TORC_API TORC_MUST_CHECK enum torc_status torc_txn_use(struct torc_txn *txn, struct torc_keyspace *keyspace);
-
-/* The keyspace that `txn` means now. NULL for NULL; `txn` must be open otherwise. Wait-free. */
-TORC_API struct torc_keyspace *torc_txn_keyspace(const struct torc_txn *txn);
 
 /* When the value of `key` visible to `txn` expires: `*expires_ms`, or TORC_NEVER. Otherwise as torc_txn_get().
  *
@@ -376,6 +412,7 @@ torc_txn_expiry(struct torc_txn *txn, struct torc_slice key, uint64_t *expires_m
 
 /* As torc_txn_get(), and treat the key as written with the value it has (or as deleted, if it has none): at commit,
  * another transaction that wrote it or also read it for update since then is a conflict. The cure for write skew.
+ * on_commit and watches are told of the key like of any other that was written.
  *
  * Ownership  As torc_txn_get(). The key counts as txn's own write from here on, for later reads too.
  * Errors     As torc_txn_get() and torc_txn_put(), TORC_READ_ONLY included; `*value` is empty after each.
@@ -383,6 +420,8 @@ torc_txn_expiry(struct torc_txn *txn, struct torc_slice key, uint64_t *expires_m
  * Cost       Of a get and of a put of the same value: it is copied. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_get_for_update(struct torc_txn *txn, struct torc_slice key, struct torc_slice *value);
+
+/* ---- Transactions: writing --------------------------------------------------------------------------------------- */
 
 /* Set `key` to `value` when txn commits.
  *
@@ -427,11 +466,11 @@ torc_txn_compare_and_set(struct torc_txn *txn, struct torc_slice key, const stru
  * A later read of the key by txn (get, a scan, get_for_update, compare_and_set, expire) applies the operator to the
  * value of its snapshot, and makes the merge a put of that result, which may conflict.
  *
- * Progress   Lock-free. A commit that merges tries again, with a rank that grows, until it is done, an operator refuses,
- *            or another key's write is a conflict.
+ * Progress   Lock-free. A commit that merges tries again, with a rank that grows, until it is done, an operator
+ *            refuses, or another key's write is a conflict.
  * Ownership  `operation` is borrowed until txn ends; the operand is copied.
  * Errors     As torc_txn_put(), but never TORC_CONFLICT. What the operator returns is returned by the commit, which
- *            writes nothing then; or at once, if txn wrote the key before. */
+ *            writes nothing then; at once, if txn wrote the key before; or by a read that applies it. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_merge(struct torc_txn *txn, struct torc_slice key, const struct torc_merge_operator *operation,
                struct torc_slice operand);
@@ -445,8 +484,10 @@ torc_txn_merge(struct torc_txn *txn, struct torc_slice key, const struct torc_me
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_delete_range(struct torc_txn *txn, struct torc_slice from, struct torc_slice to, uint64_t *deleted);
 
-/* Bytes that txn has collected, as txn_limit_bytes counts them: 0 for NULL. Wait-free. */
+/* Bytes that txn has collected, as txn_limit_bytes counts them. 0 for NULL; `txn` must be open otherwise. Wait-free. */
 TORC_API uint64_t torc_txn_bytes(const struct torc_txn *txn);
+
+/* ---- Transactions: savepoints ------------------------------------------------------------------------------------ */
 
 /* Mark this place in txn. `name` has 0 to TORC_NAME_SIZE_MAX bytes, any bytes, and may stand for several places: the
  * last one is meant. Savepoints nest.
@@ -467,7 +508,10 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_txn_rollback_to(struct torc_txn *
 /* Forget the savepoint `name` and later ones, and keep what was written. Errors as torc_txn_rollback_to(). */
 TORC_API TORC_MUST_CHECK enum torc_status torc_txn_release(struct torc_txn *txn, struct torc_slice name);
 
-/* Publish all writes of `txn` at one instant and end it. A transaction that wrote nothing always commits.
+/* ---- Transactions: the end --------------------------------------------------------------------------------------- */
+
+/* Publish all writes of `txn` at one instant and end it. A transaction that wrote nothing always commits, unless it has
+ * expired.
  *
  * Progress   Lock-free: of transactions that meet, one wins; a stopped thread delays nobody for ever.
  * Ordering   A commit that returned is in every snapshot that begins afterwards.
@@ -475,6 +519,8 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_txn_release(struct torc_txn *txn,
  *            lent.
  * Errors     TORC_CONFLICT   nothing was written; torc_conflict_key() names the key.
  *            TORC_NO_MEMORY  nothing was written.
+ *            TORC_EXPIRED    nothing was written (max_snapshot_age_ns).
+ *            What a merge operator returned: nothing was written.
  *            TORC_FINISHED   `txn` had ended before (see struct torc_txn).
  *            TORC_INVALID    `txn` is NULL, or (builds with assertions) in use by another thread: it is still open.
  * Cost       One CAS per written key and up to three for the whole, one allocation (none for a single key at
@@ -486,12 +532,8 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_txn_commit(struct torc_txn *txn);
  * accepted, and a finished handle is ignored (see struct torc_txn). */
 TORC_API void torc_txn_abort(struct torc_txn *txn);
 
-/* The stamp of txn's snapshot: it sees exactly the commits whose stamp is not greater. Stamps order one store's
- * commits; several that no snapshot can tell apart may share one. 0 for NULL; `txn` must be open otherwise. */
-TORC_API uint64_t torc_txn_snapshot(const struct torc_txn *txn);
-
-/* The stamp of the calling thread's last torc_txn_commit() or successful torc_mvcc_put() or torc_mvcc_delete(), of
- * any store; 0 if that commit failed or wrote nothing, or there was none. */
+/* The stamp of the calling thread's last torc_txn_commit() or successful write of one key (torc_mvcc_, torc_keyspace_),
+ * of any store; 0 if that commit failed or wrote nothing, or there was none. */
 TORC_API uint64_t torc_last_commit(void);
 
 /* The key over which the calling thread's last TORC_CONFLICT arose (its first 256 bytes). Empty if it cannot be told:
@@ -504,8 +546,8 @@ TORC_API struct torc_slice torc_conflict_key(void);
 struct torc_run_options {
     struct torc_txn_options txn;
     unsigned attempts_max;      /* The first included. 0: 64. */
-    uint64_t backoff_max_ns;    /* 0: 1 ms. Of the pauses that sleep: random, with a bound that doubles from 1 us
-                                   up to this. */
+    uint64_t backoff_max_ns;    /* 0: 1 ms. Of the pauses that sleep: random, with a bound that doubles up to this,
+                                   from 1 us, or from half of what this thread came to the last time. */
 };
 
 /* Run `body` in a transaction and commit it; on TORC_CONFLICT, TORC_BUSY or TORC_EXPIRED (from `body` or from the
@@ -523,7 +565,7 @@ TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
              enum torc_status (*body)(struct torc_txn *txn, void *context), void *context);
 
-/* ---- Scans --------------------------------------------------------------------------------------------------- */
+/* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 /* Which keys, in which direction. All zero: every key, ascending. An empty bound is open. */
 struct torc_scan_options {
@@ -533,7 +575,8 @@ struct torc_scan_options {
     bool reverse;                /* Greatest key first; `from` and `to` mean the same. */
 };
 
-/* Begin a scan of the keys visible to `txn`, its own writes included, in bytewise order.
+/* Begin a scan of the keys visible to `txn` in the keyspace that it uses now, its own writes included, in bytewise
+ * order.
  *
  * Threads    As torc_txn_get(). A transaction may have any number of cursors open.
  * Progress   Lock-free. Between calls it holds back no memory but what the snapshot sees.
@@ -561,7 +604,25 @@ torc_cursor_next(struct torc_cursor *cursor, struct torc_slice *key, struct torc
 /* End a scan. NULL is accepted. What the cursor lent stays valid until its transaction ends. */
 TORC_API void torc_cursor_close(struct torc_cursor *cursor);
 
-/* ---- What the store tells of itself -------------------------------------------------------------------------- */
+/* ---- Named snapshots --------------------------------------------------------------------------------------------- */
+
+/* Keep the store as it is now under a name, for torc_txn_options.snapshot. `name` has 1 to TORC_NAME_SIZE_MAX bytes.
+ * `*stamp`, if not NULL, is its stamp. A named snapshot holds back what it sees, as an open transaction does, but it
+ * never expires, and lasts until it is dropped or the store closed. torc_mvcc_snapshots() lists them.
+ *
+ * Threads    Any number at once.
+ * Progress   Lock-free.
+ * Ordering   As torc_txn_begin().
+ * Errors     TORC_EXISTS, TORC_INVALID, TORC_TOO_LARGE (the name), TORC_NO_MEMORY. `*stamp` is 0 then.
+ * Cost       Allocates; takes time in proportion to the number of named snapshots. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_snapshot_create(struct torc_mvcc *store, struct torc_slice name, uint64_t *stamp);
+
+/* Let go of a named snapshot. Transactions that read it go on; what it sees may go when they have ended.
+ * TORC_NOT_FOUND, TORC_INVALID, TORC_NO_MEMORY (it is still there). Lock-free. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_snapshot_drop(struct torc_mvcc *store, struct torc_slice name);
+
+/* ---- What the store tells of itself ------------------------------------------------------------------------------ */
 
 struct torc_mvcc_stats {
     uint64_t keys;                 /* With a value, by the newest commits. Exact when nothing runs. */
@@ -573,9 +634,10 @@ struct torc_mvcc_stats {
     uint64_t conflicts;            /* Writes and commits refused by TORC_CONFLICT. */
     uint64_t aborts;               /* By torc_txn_abort(), or by torc_txn_run() because its body said so. */
     uint64_t wounds;               /* Transactions aborted by another one's commit. */
-    uint64_t open_transactions;
+    uint64_t open_transactions;    /* Without the named snapshots. */
     uint64_t clock;                /* The newest stamp. */
-    uint64_t watermark;            /* No open transaction reads below this stamp. */
+    uint64_t watermark;            /* Nobody reads below this stamp: no open transaction, no named snapshot, and no
+                                      transaction with `at` that could still begin. */
 };
 
 /* Read the counters; those of running threads may lag.
@@ -595,8 +657,8 @@ struct torc_snapshot_info {
     bool serializable;
 };
 
-/* List the open transactions, oldest snapshot first. `*count` is how many are open; min(count, capacity) entries are
- * filled, the oldest ones. `infos` may be NULL if `capacity` is 0.
+/* List the open transactions and the named snapshots, oldest snapshot first. `*count` is how many there are;
+ * min(count, capacity) entries are filled, the oldest ones. `infos` may be NULL if `capacity` is 0.
  *
  * Threads    Any. Each transaction is seen as it was at some moment of the call.
  * Progress   Lock-free, but for qsort(), which may allocate when the list is long.
@@ -607,31 +669,6 @@ TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_snapshots(struct torc_mvcc *store, bool measure_pinned, struct torc_snapshot_info *infos, size_t capacity,
                     size_t *count);
 
-/* Keep the store as it is now under a name, for torc_txn_options.snapshot. `name` has 1 to TORC_NAME_SIZE_MAX bytes.
- * `*stamp`, if not NULL, is its stamp. A named snapshot holds back what it sees, and never expires.
- *
- * Threads    Any number at once.
- * Progress   Lock-free.
- * Ordering   As torc_txn_begin().
- * Errors     TORC_EXISTS, TORC_INVALID, TORC_TOO_LARGE (the name), TORC_NO_MEMORY. `*stamp` is 0 then.
- * Cost       Allocates; takes time in proportion to the number of named snapshots. */
-TORC_API TORC_MUST_CHECK enum torc_status
-torc_snapshot_create(struct torc_mvcc *store, struct torc_slice name, uint64_t *stamp);
-
-/* Let go of a named snapshot. Transactions that read it go on; what it sees may go when they have ended.
- * TORC_NOT_FOUND, TORC_INVALID, TORC_NO_MEMORY (it is still there). Lock-free. */
-TORC_API TORC_MUST_CHECK enum torc_status torc_snapshot_drop(struct torc_mvcc *store, struct torc_slice name);
-
-/* Prune and free all that can be freed now, on the calling thread. Commits do this a little at a time; call it
- * when the store goes idle and memory should go back. Each other living thread may go on holding back what it
- * retired last, less than 64 KiB: until it writes, calls this, or has exited.
- *
- * Threads    Any number at once. The caller may have transactions open.
- * Progress   Blocking: waits for grace periods.
- * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost).
- * Cost       A walk over all keys, several times at most. */
-TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_collect(struct torc_mvcc *store);
-
 /* Write the store's figures as Prometheus text into `buffer`, always terminated if capacity > 0. `*size` is the
  * length of the whole text without its terminator.
  *
@@ -641,13 +678,13 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_collect(struct torc_mvcc *st
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_metrics(struct torc_mvcc *store, char *buffer, size_t capacity, size_t *size);
 
-/* ---- Being told of changes ------------------------------------------------------------------------------------- */
+/* ---- Being told of changes --------------------------------------------------------------------------------------- */
 
 /* One key that a commit changed. Slices are borrowed until on_commit returns. */
 struct torc_change {
     struct torc_keyspace *keyspace;
     struct torc_slice key;
-    struct torc_slice value;       /* Empty if deleted. */
+    struct torc_slice value;       /* The new one, of a merge the result. Empty if deleted. */
     uint64_t expires_ms;           /* TORC_NEVER: never. */
     bool deleted;
     bool expired;                  /* Deleted because it had expired. */
@@ -656,7 +693,9 @@ struct torc_change {
 /* The stamp of a commit, and its changes one after another, from `*position` 0: false when there are no more. Only
  * inside of torc_mvcc_options.on_commit, which is called once for each commit that wrote, calls on one key included:
  * after its instant, before the call that committed returns, on the thread that committed; so by many threads at once,
- * and not in the order of the stamps. It must be quick, must not wait, and must not call torc but for these two. */
+ * and not in the order of the stamps. It is also called for each value that is taken away because it has expired, by
+ * the thread that happens to do so, but not for what goes with a dropped keyspace. It must be quick, must not wait, and
+ * must not call torc but for these two. */
 TORC_API uint64_t torc_commit_stamp(const struct torc_commit *commit);
 TORC_API bool torc_commit_next(const struct torc_commit *commit, size_t *position, struct torc_change *change);
 

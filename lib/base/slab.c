@@ -31,7 +31,8 @@
  *              R2 push(), CAS of a stack -> A2 pop(), take_all(): the page's header
  *              R3 carve_or_grow(), CAS of `current` -> A3 load of it: the region
  *              R4 push_region(), CAS of `regions` -> A4 forget(): the region's link
- *              R5 torci_slab_trim(), store of `trimming` -> A5 exchange of it: what the last trim wrote into regions
+ *              R5 torci_slab_trim(), regain(), store of `trimming` -> A5 exchange of it: what the last trim wrote into
+ *                 regions
  * Progress     Free is lock-free: its CAS fails if somebody freed or took objects of the same page. Alloc likewise
  *              (stacks: somebody took or brought a page; `carved`, `current`: somebody got memory). A gathering takes
  *              all pages with room into its hands for a while: who finds none meanwhile takes a new one. Trims exclude
@@ -56,6 +57,7 @@ enum {
     GROWTH = 4,              /* A region is at most a quarter of what the pool holds, */
     REGIONS_PER_LIMIT = 64,  /* and of a heap's limit no more than so, but never below its least size. */
     OFFER_SHARE = 8,
+    GATHER_SHARE = 64,       /* Of a pool, without an object: worth a look at the header of each page, at most. */
     PAGES_ENOUGH = 16,       /* More than a put may take: version, record, nodes of the index, each of another size. */
     ADDRESS_BITS = 57,       /* Of user space, at most. */
     NUMBER_BITS = ADDRESS_BITS - PAGE_SHIFT,    /* Of a page's address; the rest of a stack's top is its tag. */
@@ -346,32 +348,7 @@ push_region(struct torci_slab_pool *pool, struct torci_slab_region *region)
     } while (!torci_cas(&pool->regions, &first, region, memory_order_release, memory_order_relaxed));
 }
 
-/* A page of `current`, or of a region made for it. NULL: no memory. In a section. */
-static struct torci_slab_page *
-carve_or_grow(struct torci_slab_pool *pool)
-{
-    for (;;) {
-        struct torci_slab_region *current = torci_load(&pool->current, memory_order_acquire);   /* A3 */
-        struct torci_slab_page *page = current != NULL ? carve(current) : NULL;
-        struct torci_slab_region *region;
-
-        if (page != NULL)
-            return page;
-        region = create_region(pool);
-        if (region == NULL)
-            return NULL;
-        page = carve(region);
-        torci_race_window();
-        /* R3. Relaxed on failure: another has made one, or a trim let `current` go; it is loaded again. */
-        if (torci_cas(&pool->current, &current, region, memory_order_release, memory_order_relaxed)) {
-            push_region(pool, region);
-            return page;
-        }
-        destroy_region(region);
-    }
-}
-
-/* ---- Trim ---- */
+/* ---- Pages without an object ---- */
 
 /* A page without an object is taken into use, or goes away. */
 static void
@@ -398,6 +375,62 @@ gather(struct torci_slab_pool *pool)
         }
     }
 }
+
+/* The next unused page, or NULL. In a section. */
+static struct torci_slab_page *
+pop_unused(struct torci_slab_pool *pool)
+{
+    struct torci_slab_page *page = pop(&pool->unused);
+
+    if (page != NULL)
+        count_in_use(pool);
+    return page;
+}
+
+/* Before the pool grows: a page that is offered for another size, but has no object, if there are enough of them to be
+ * worth a look at all that is offered. In a section. */
+static struct torci_slab_page *
+regain(struct torci_slab_pool *pool)
+{
+    uint64_t idle = torci_load(&pool->idle_pages, memory_order_relaxed);    /* Relaxed: figures. */
+
+    if (idle * TORCI_SLAB_PAGE_BYTES * GATHER_SHARE < torci_load(&pool->region_bytes, memory_order_relaxed))
+        return NULL;
+    if (torci_exchange(&pool->trimming, true, memory_order_acquire))        /* A5 */
+        return NULL;
+    gather(pool);
+    torci_store(&pool->trimming, false, memory_order_release);              /* R5 */
+    return pop_unused(pool);
+}
+
+/* A page of `current`, or one that is regained, or of a region made for it. NULL: no memory. In a section. */
+static struct torci_slab_page *
+carve_or_grow(struct torci_slab_pool *pool)
+{
+    for (;;) {
+        struct torci_slab_region *current = torci_load(&pool->current, memory_order_acquire);   /* A3 */
+        struct torci_slab_page *page = current != NULL ? carve(current) : NULL;
+        struct torci_slab_region *region;
+
+        if (page == NULL)
+            page = regain(pool);
+        if (page != NULL)
+            return page;
+        region = create_region(pool);
+        if (region == NULL)
+            return NULL;
+        page = carve(region);
+        torci_race_window();
+        /* R3. Relaxed on failure: another has made one, or a trim let `current` go; it is loaded again. */
+        if (torci_cas(&pool->current, &current, region, memory_order_release, memory_order_relaxed)) {
+            push_region(pool, region);
+            return page;
+        }
+        destroy_region(region);
+    }
+}
+
+/* ---- Trim ---- */
 
 /* Whether all pages of `region` are in the trim's hands; if so, nobody will carve one any more. */
 static bool
@@ -595,10 +628,8 @@ refill(struct torci_slab *slab, uint32_t class)
         if (take_list(bin, page).count == page->capacity)
             count_in_use(pool);
     } else {
-        page = pop(&pool->unused);
-        if (page != NULL)
-            count_in_use(pool);
-        else
+        page = pop_unused(pool);
+        if (page == NULL)
             page = carve_or_grow(pool);
         if (page != NULL)
             begin_page(bin, page, class);

@@ -168,6 +168,24 @@ Test(slab, uses_pages_again_for_other_sizes)
     unmake_many(MANY / 4, 80);
 }
 
+/* Without a trim: too little is idle for that. */
+Test(slab, takes_empty_pages_of_other_sizes_before_it_grows)
+{
+    static void *larger[MANY];
+    uint64_t held;
+
+    make_many(&slab, MANY, 40);
+    for (unsigned i = 0; i < MANY; i++)
+        larger[i] = make(&slab, i, 80);
+    unmake_many(MANY, 40);
+    held = torci_heap_bytes(&heap);
+    make_many(&other, MANY / 5, 160);
+    cr_expect_leq(torci_heap_bytes(&heap), held);
+    unmake_many(MANY / 5, 160);
+    for (unsigned i = 0; i < MANY; i++)
+        unmake(larger[i], i, 80);
+}
+
 /* What one owner's objects leave free serves all, whether that owner comes by again or not. */
 Test(slab, lets_every_owner_use_what_was_freed)
 {
@@ -349,7 +367,7 @@ Test(slab_trim, happens_when_most_memory_is_idle, .init = create, .fini = destro
 
 Test(slab_limits, regions_stay_small_beside_a_limit, .timeout = 60)
 {
-    enum { LIMIT = 4 * 1024 * 1024 };
+    enum { LIMIT = 4 * 1024 * 1024, KEPT = 20 };    /* One object in so many: one at least in a region. */
     static void *made[3 * LIMIT / TORCI_SLAB_BYTES_MAX];
     unsigned count = 0;
 
@@ -365,8 +383,15 @@ Test(slab_limits, regions_stay_small_beside_a_limit, .timeout = 60)
         made[count++] = make(&slab, 0, TORCI_SLAB_BYTES_MAX);
     torci_slab_free(&pool, made[--count], TORCI_SLAB_BYTES_MAX);
     cr_expect_not(torci_slab_has_room(&slab, TORCI_SLAB_BYTES_MAX), "not so far past the limit");
-    while (count > 0)
-        unmake(made[--count], 0, TORCI_SLAB_BYTES_MAX);
+    for (unsigned i = 0; i < count; i++)
+        if (i % KEPT != 0)
+            unmake(made[i], 0, TORCI_SLAB_BYTES_MAX);
+    torci_slab_trim(&pool);
+    torci_epoch_barrier();
+    cr_expect_gt(torci_heap_bytes(&heap), (uint64_t)LIMIT + LIMIT / 32, "regions that hold an object stay");
+    cr_expect(torci_slab_has_room(&slab, TORCI_SLAB_BYTES_MAX), "in pages without an object");
+    for (unsigned i = 0; i < count; i += KEPT)
+        unmake(made[i], 0, TORCI_SLAB_BYTES_MAX);
     torci_slab_fini(&slab);
     torci_epoch_barrier();
     torci_slab_pool_fini(&pool);

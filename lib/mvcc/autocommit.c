@@ -122,7 +122,7 @@ write_one(struct torci_shard *shard, const struct wish *wish, struct torci_write
 
     if (status == TORC_OK)
         settle(&install, wish, write);
-    else if (write->record != NULL && status == TORC_NO_MEMORY)
+    else if (write->record != NULL && (status == TORC_NO_MEMORY || write->merges != NULL))
         /* An empty record of ours may stand in the index. */
         torci_reclaim_touch(shard, install.guard, write->record, torci_clock_now(&store->clock));
     torci_epoch_exit(install.guard);

@@ -260,8 +260,8 @@ commit_undo(struct commit *commit, enum torc_status status)
     }
     commit_retire(commit);
     for (struct torci_write *write = torci_write_set_first(writes); write != NULL; write = torci_write_next(write)) {
-        /* For want of memory, an empty record of ours may stand in the index without a version. */
-        if (write->record != NULL && (write->installed || status == TORC_NO_MEMORY))
+        /* For want of memory, or if a single merge was refused, an empty record of ours may stand in the index. */
+        if (write->record != NULL && (write->installed || status == TORC_NO_MEMORY || commit->descriptor == NULL))
             torci_reclaim_touch(commit->shard, commit->install.guard, write->record, now);
     }
 }
@@ -274,17 +274,17 @@ commit_renew(struct commit *commit)
     for (struct torci_write *write = torci_write_set_first(&commit->txn->writes); write != NULL;
          write = torci_write_next(write)) {
         struct torci_version *version = write->version;
+        bool installed = write->installed;
 
-        if (!write->installed) {
-            write->record = NULL;
-            continue;
-        }
-        write->version = NULL;
-        write->installed = false;
-        /* The record may have left, and the key with it. */
-        if (!torci_txn_keep_key(commit->txn, write))
+        /* The record may have left, and the key with it: what was installed, and without a descriptor also what was
+         * only published. */
+        if ((installed || commit->descriptor == NULL) && !torci_txn_keep_key(commit->txn, write))
             return torci_fail(TORC_NO_MEMORY, "no memory to commit again");
         write->record = NULL;
+        if (!installed)
+            continue;
+        write->version = NULL;
+        write->installed = false;
         if (write->merges != NULL)
             continue;
         write->version = torci_version_copy(commit->shard, version);

@@ -14,8 +14,8 @@
  *   I2  A section lasts for at most EXAMINED_MAX records, dead ones included; the place to go on from is a key.
  *   I3  A serializable scan notes each pair when it is passed, not when it is fetched: what the user has not seen is
  *       not validated.
- *   I4  For an expirable transaction I1 does not hold once it has expired: so pairs are copied, each batch into the one of
- *       two arenas that the batch before does not use, and what a call lends is valid until the next one.
+ *   I4  For an expirable transaction I1 does not hold once it has expired: so pairs are copied, each batch into that of
+ *       two arenas which the batch before does not use, and what a call lends is valid until the next one.
  * Reclaim  A cursor struct belongs to its transaction struct and is used again; so a finished cursor can be told. */
 #include "base/assert.h"
 #include "base/status.h"

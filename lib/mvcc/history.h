@@ -23,8 +23,8 @@
 
 void torci_history_init(struct torc_mvcc *store, uint64_t now_ns);
 
-/* Take a sample if it is time, and let the floor follow. `now_ns` is of torci_now_coarse_ns(). Returns the floor: nothing
- * newer may be pruned; UINT64_MAX if no history is kept. */
+/* Take a sample if it is time, and let the floor follow. `now_ns` is of torci_now_coarse_ns(). Returns the floor:
+ * nothing newer may be pruned; UINT64_MAX if no history is kept. */
 uint64_t torci_history_advance(struct torc_mvcc *store, uint64_t now_ns);
 
 /* The oldest stamp that can be read; UINT64_MAX: none. */

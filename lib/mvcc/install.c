@@ -152,7 +152,7 @@ find_base(struct torci_install *install, const struct torci_write *write, struct
         (void)torci_descriptor_decide(verdict.owner, clock);
         return AGAIN;
     case TORCI_FATE_INSTALLING:
-        if (install->rank != NULL && !torci_descriptor_outranks(install->rank, verdict.owner)) {
+        if (install->rank != NULL && !torci_descriptor_overtakes(install->rank, verdict.owner)) {
             install->outranked = true;
             return conflict(write);
         }

@@ -5,7 +5,7 @@
  *
  *   head is            frozen        help it out, look again
  *                      aborted       go under it: it leaves the chain by our CAS, and we retire it
- *                      INSTALLING    a blind write, or the higher rank, aborts its owner; the lower rank gives up
+ *                      INSTALLING    a blind write, or who has lost far more attempts, aborts its owner; others give up
  *                                    (and tries again: commit.c)
  *                      DECIDING      decided on the way, by whoever looks; VALIDATING likewise
  *                      committed     newer than our snapshot: somebody else was first, unless we merge; else it is

@@ -220,6 +220,50 @@ all_are_there(struct world *world)
     return strlen(a) == 2 && strcmp(a, b) == 0;
 }
 
+/* ---- A record that leaves between two attempts ---- */
+
+static enum torc_status
+refuse(void *context, const struct torc_slice *current, struct torc_slice operand, struct torc_merge_output *output)
+{
+    (void)context;
+    (void)current;
+    (void)operand;
+    (void)output;
+    return TORC_MISMATCH;
+}
+
+/* One key, absent, whose new record the commit publishes before it has installed: others get in its way there, abort,
+ * and the record leaves before the next attempt, with the key in it. */
+static void
+merge_among_aborted(struct world *world, unsigned number)
+{
+    static const struct torc_merge_operator refusing = {"refusing", refuse, NULL};
+    struct torc_txn *txn;
+
+    if (number == 3) {
+        for (unsigned i = 0; i < 3; i++)
+            (void)!torc_mvcc_collect(world->store);
+        return;
+    }
+    for (unsigned i = 0; i < (number == 0 ? 1 : 2); i++) {
+        txn = begin(world, TORC_SNAPSHOT, false);
+        append(txn, "a", "0");
+        if (number > 0 && torc_txn_merge(txn, text("b"), &refusing, text("")) != TORC_OK)
+            torci_fail_here("a merge was refused too early");
+        if (torc_txn_commit(txn) != (number > 0 ? TORC_MISMATCH : TORC_OK))
+            torci_fail_here("a merge conflicted");
+    }
+}
+
+static bool
+one_was_merged(struct world *world)
+{
+    char a[SIZE];
+
+    value_of(world, NULL, "a", a);
+    return !world->done[0] || strcmp(a, "0") == 0;
+}
+
 /* ---- The frame ---- */
 
 static void
@@ -298,6 +342,11 @@ Test(merge_schedules, serializable_merges_show_no_write_skew)
 Test(merge_schedules, no_reader_refuses_a_merge)
 {
     check((struct world){.body = merge_or_read, .holds = all_are_there}, 20000);
+}
+
+Test(merge_schedules, a_key_outlives_its_record)
+{
+    check((struct world){.body = merge_among_aborted, .holds = one_was_merged}, 20000);
 }
 
 Test(merge_schedules, a_stopped_merge_stops_nobody)

@@ -273,6 +273,29 @@ Test(merge, what_an_operator_refuses_changes_nothing)
     }
 }
 
+/* The record that a refused merge published for an absent key goes again. */
+Test(merge, what_is_refused_leaves_no_key)
+{
+    struct torc_merge_operator operation = acting("conflicts");
+    struct torci_index_stats stats;
+    char key[16];
+
+    for (unsigned i = 0; i < 40; i++) {
+        struct torc_txn *txn = torct_begin(store.mvcc, TORC_SNAPSHOT);
+
+        (void)snprintf(key, sizeof key, "key%u", i);
+        if (i % 2 == 0)
+            cr_expect_eq(merge(key, &torc_merge_add, torct_text("no number")), TORC_INVALID);
+        else
+            cr_expect_eq(torc_txn_merge(txn, torct_text(key), i % 4 == 1 ? &torc_merge_add : &operation,
+                                        torct_text("no number")), TORC_OK);
+        cr_expect_eq(torc_txn_commit(txn), i % 2 == 0 ? TORC_OK : i % 4 == 1 ? TORC_INVALID : TORC_CONFLICT);
+    }
+    cr_assert_eq(torc_mvcc_collect(store.mvcc), TORC_OK);
+    torci_index_stats(keyspace->index, &stats);
+    cr_expect_eq(stats.records, 0u);
+}
+
 Test(merge, an_operator_may_ask_for_its_output_twice)
 {
     struct torc_merge_operator operation = acting("asks twice");

@@ -640,7 +640,8 @@ delete_what_others_put(void *context, unsigned number)
         snprintf(key, sizeof key, "k%u", i);
         torct_delete(store.mvcc, key);
     }
-    *(int64_t *)context = torci_load(&store.mvcc->main->keys[torci_self()->index % TORCI_KEY_STRIPES].count, memory_order_relaxed);
+    *(int64_t *)context =
+        torci_load(&store.mvcc->main->keys[torci_self()->index % TORCI_KEY_STRIPES].count, memory_order_relaxed);
 }
 
 Test(mvcc_wrap, a_threads_share_of_the_keys_may_be_negative)

@@ -149,7 +149,8 @@ torci_named_acquire(struct torc_mvcc *store, struct torc_slice name)
     struct torci_named_list *list = torci_load(&store->named, memory_order_acquire); /* A1 */
     size_t place = place_of(list, name);
     struct torci_named *named = list == NULL || place == list->count ? NULL : list->entries[place];
-    uint64_t users = named == NULL ? 0 : torci_load(&named->users, memory_order_relaxed); /* Relaxed: the CAS decides. */
+    /* Relaxed: the CAS decides. */
+    uint64_t users = named == NULL ? 0 : torci_load(&named->users, memory_order_relaxed);
 
     /* R2 A2. Failure: another user came or went. */
     while (users > 0 &&

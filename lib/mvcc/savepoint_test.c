@@ -297,6 +297,34 @@ Test(savepoint, reads_since_then_still_count)
 }
 
 /* Versions that a savepoint keeps are counted, and go when nobody can go back to them. */
+/* The write stood for what was found; when it is taken back, what was found must still be right. */
+Test(savepoint, what_a_condition_found_counts_as_read_after_a_rollback)
+{
+    struct torc_slice old = torct_text("o"), next = torct_text("n"), value;
+
+    for (unsigned i = 0; i < 4; i++) {
+        torc_txn_abort(txn);
+        torct_put(store.mvcc, "old", "o");
+        txn = torct_begin(store.mvcc, TORC_SERIALIZABLE);
+        mark("a");
+        if (i == 0)
+            cr_assert_eq(torc_txn_put_if_absent(txn, torct_text("absent"), next), TORC_OK);
+        else if (i == 1)
+            cr_assert_eq(torc_txn_delete(txn, torct_text("old")), TORC_OK);
+        else if (i == 2)
+            cr_assert_eq(torc_txn_compare_and_set(txn, torct_text("old"), &old, &next), TORC_OK);
+        else
+            cr_assert_eq(torc_txn_get_for_update(txn, torct_text("old"), &value), TORC_OK);
+        back_to("a");
+        cr_assert_eq(torc_txn_put(txn, torct_text("other"), next), TORC_OK);
+        torct_put(store.mvcc, "absent", "x");
+        torct_put(store.mvcc, "old", "x");
+        cr_expect_eq(torc_txn_commit(txn), TORC_CONFLICT, "kind %u", i);
+        cr_assert_eq(torc_mvcc_delete(store.mvcc, torct_text("absent")), TORC_OK);
+        txn = torct_begin(store.mvcc, TORC_SNAPSHOT);
+    }
+}
+
 Test(savepoint, keeps_one_former_value_of_each_key)
 {
     static char big[4096];

@@ -43,6 +43,17 @@ torci_snapshot_begin_past(struct torci_slot *slot, uint64_t snapshot)
 }
 
 bool
+torci_snapshot_begin_kept(struct torci_slot *slot, struct torc_mvcc *store, uint64_t snapshot)
+{
+    torci_snapshot_begin_past(slot, snapshot);
+    torci_race_window();
+    if (torci_history_floor(store) <= snapshot) /* After announcing: history.h I2. */
+        return true;
+    torci_snapshot_end(slot);
+    return false;
+}
+
+bool
 torci_snapshot_hold(struct torci_slot *slot)
 {
     uint64_t expected = announce_exact(slot->snapshot);

@@ -73,6 +73,9 @@ uint64_t torci_snapshot_begin(struct torci_slot *slot, struct torci_clock *clock
 /* Take `snapshot`, a stamp that the clock has reached, in `slot`, which was free, and let slot->snapshot be it. */
 void torci_snapshot_begin_past(struct torci_slot *slot, uint64_t snapshot);
 
+/* The same for a stamp that only history_ns keeps. False: it is not kept any more, and the slot is free. */
+bool torci_snapshot_begin_kept(struct torci_slot *slot, struct torc_mvcc *store, uint64_t snapshot);
+
 /* Whether it has been expired. */
 static inline bool
 torci_snapshot_expired(const struct torci_slot *slot)

@@ -191,9 +191,7 @@ begin_at(struct torc_txn *txn, uint64_t at)
 
     if (snapshot > torci_clock_read_stamp(&store->clock))
         return torci_fail(TORC_INVALID, "the stamp is not past");
-    torci_snapshot_begin_past(&txn->slot, snapshot);
-    torci_race_window();
-    if (torci_history_floor(store) > snapshot)
+    if (!torci_snapshot_begin_kept(&txn->slot, store, snapshot))
         return torci_fail(TORC_EXPIRED, "what the stamp saw is not kept any more");
     return TORC_OK;
 }
@@ -308,7 +306,8 @@ torci_txn_end_holder(struct torc_txn *holder)
 
     torc_assert(status == TORC_OK && holder->named == NULL);
     (void)status;
-    torci_store(&holder->slot.traits, 0u, memory_order_relaxed); /* Relaxed: nobody but a look reads it; see prepare(). */
+    /* Relaxed: nobody but a look reads it; see prepare(). */
+    torci_store(&holder->slot.traits, 0u, memory_order_relaxed);
     torci_txn_finish(holder, torci_shard_own(holder->store));
 }
 

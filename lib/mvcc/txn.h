@@ -55,7 +55,7 @@ struct torc_txn {
     struct torci_write *ahead[TORCI_AHEAD_STEPS]; /* See ahead.h. */
     struct torci_read_set reads;
     struct torci_named *named;            /* The snapshot it reads is this one's; NULL: its own. */
-    bool expirable;                       /* max_snapshot_age_ns may end its snapshot: nothing is lent, all is copied. */
+    bool expirable;                       /* max_snapshot_age_ns may end its snapshot: all is copied, not lent. */
     struct torc_cursor *cursors;          /* Every cursor ever opened on this struct; see cursor.c. */
 #if defined(TORC_ASSERTIONS)
     _Atomic(uint32_t) users;              /* Threads inside a call, to tell two at once. */

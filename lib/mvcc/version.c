@@ -16,6 +16,13 @@ torci_descriptor_outranks(const struct torci_descriptor *a, const struct torci_d
 }
 
 bool
+torci_descriptor_overtakes(const struct torci_descriptor *a, const struct torci_descriptor *b)
+{
+    torc_assert(a != NULL && b != NULL);
+    return a->attempts > 2 * b->attempts;
+}
+
+bool
 torci_descriptor_wound(struct torci_descriptor *descriptor)
 {
     uint64_t expected = torci_state_word(TORCI_INSTALLING, 0);

@@ -304,6 +304,21 @@ Test(version_rank, after_as_many_the_older_snapshot_goes_first)
     cr_expect_not(torci_descriptor_outranks(&younger, &older));
 }
 
+/* Two of equal rank, or of one more, must not abort each other in turn. */
+Test(version_rank, overtaking_takes_more_than_twice_as_many)
+{
+    struct torci_descriptor holder = {.attempts = 0, .snapshot = 100}, other = {.attempts = 0, .snapshot = 2};
+
+    cr_expect_not(torci_descriptor_overtakes(&other, &holder));
+    other.attempts = 1;
+    cr_expect(torci_descriptor_overtakes(&other, &holder));
+    holder.attempts = 1;
+    for (; other.attempts <= 2; other.attempts++)
+        cr_expect_not(torci_descriptor_overtakes(&other, &holder));
+    cr_expect(torci_descriptor_overtakes(&other, &holder));
+    cr_expect_not(torci_descriptor_overtakes(&holder, &other));
+}
+
 Test(version_rank, is_a_strict_total_order)
 {
     static const uint64_t attempts[] = {0, 1, UINT64_C(1) << 40, UINT64_MAX};

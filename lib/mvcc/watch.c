@@ -27,12 +27,19 @@ enum {
 #define FREED (UINT32_C(1) << 30)
 #define COUNT (FREED - 1)
 
+/* watch.fired: how often it was taken, and in the low two bits: */
+#define RAISED 1u                       /* Nobody has written to the descriptor yet: whoever fires it does. */
+#define TOLD 2u                         /* Somebody has. */
+#define FIRED (RAISED | TOLD)
+#define TAKEN 4u                        /* One time more. */
+
 struct torc_watch {
     struct torc_mvcc *store;            /* Immutable. */
     _Atomic(struct torc_keyspace *) keyspace; /* NULL: was dropped. */
     uint64_t path;                      /* Immutable. */
     _Atomic(uint64_t) stamp;            /* Of the newest commit that fired it. */
-    _Atomic(uint32_t) fired;
+    _Atomic(uint32_t) fired;            /* I4 */
+    uint32_t taken;                     /* The owner's: as in `fired`. */
     _Atomic(uint32_t) users;            /* I3 */
     _Atomic(int32_t) fd;                /* Set once. */
     bool prefix;                        /* Immutable, as the rest. */
@@ -64,6 +71,7 @@ struct torci_watches {
 struct torci_wake {
     struct torci_wake *next;
     struct torc_watch *watch;
+    uint32_t raised;                    /* watch.fired, as it was found. */
 };
 
 /* ---- Slots ---- */
@@ -460,10 +468,15 @@ drain(int fd)
     errno = saved_errno;
 }
 
+/* For who found watch.fired to be `raised`. */
 static void
-write_fd(struct torc_watch *watch)
+write_fd(struct torc_watch *watch, uint32_t raised)
 {
     fill(torci_load(&watch->fd, memory_order_acquire)); /* A4 */
+    torci_race_window();
+    /* R3, I4. Failure: it was taken meanwhile, or another thread has written, too; relaxed, because nothing is left to
+     * do. */
+    torci_cas(&watch->fired, &raised, raised ^ FIRED, memory_order_seq_cst, memory_order_relaxed);
 }
 
 int
@@ -478,7 +491,7 @@ torci_watch_descriptor(struct torc_watch *watch)
         return NONE;
     torci_store(&watch->fd, (int32_t)fd, memory_order_seq_cst); /* R4 */
     torci_race_window();
-    if (torci_load(&watch->fired, memory_order_seq_cst) != 0)
+    if ((torci_load(&watch->fired, memory_order_seq_cst) & FIRED) != 0)
         fill(fd);
     return fd;
 }
@@ -492,7 +505,8 @@ torci_watch_take(struct torc_watch *watch, uint64_t *stamp)
     if (fd != NONE)
         drain(fd); /* Before the flag: see watch.h. */
     torci_race_window();
-    fired = torci_exchange(&watch->fired, 0u, memory_order_seq_cst) != 0; /* A3 */
+    watch->taken += TAKEN;
+    fired = (torci_exchange(&watch->fired, watch->taken, memory_order_seq_cst) & FIRED) != 0; /* A3 */
     *stamp = torci_load(&watch->stamp, memory_order_seq_cst);
     return fired;
 }
@@ -529,7 +543,7 @@ torci_watch_disarm(struct torci_shard *shard, struct torc_watch *watch)
 
 /* Remember to write to the descriptor when the section is over. */
 static void
-queue_wake(struct torci_shard *shard, struct torc_watch *watch)
+queue_wake(struct torci_shard *shard, struct torc_watch *watch, uint32_t raised)
 {
     struct torci_wake *wake;
 
@@ -537,11 +551,12 @@ queue_wake(struct torci_shard *shard, struct torc_watch *watch)
         return;
     wake = torci_alloc(&shard->store->heap, sizeof *wake);
     if (wake == NULL) {
-        write_fd(watch);
+        write_fd(watch, raised);
         release_fd(watch);
         return;
     }
     wake->watch = watch;
+    wake->raised = raised;
     wake->next = shard->wakes;
     shard->wakes = wake;
 }
@@ -553,7 +568,7 @@ torci_watch_wake_slow(struct torci_shard *shard)
         struct torci_wake *wake = shard->wakes;
 
         shard->wakes = wake->next;
-        write_fd(wake->watch);
+        write_fd(wake->watch, wake->raised);
         release_fd(wake->watch);
         torci_free(&shard->store->heap, wake, sizeof *wake);
     }
@@ -563,19 +578,23 @@ static void
 fire(struct torci_shard *shard, struct torc_watch *watch, uint64_t stamp)
 {
     uint64_t seen = torci_load(&watch->stamp, memory_order_relaxed); /* Relaxed: the CAS decides. */
+    uint32_t fired;
 
     /* Failure: it was raised by another commit. */
     while (seen < stamp && !torci_cas(&watch->stamp, &seen, stamp, memory_order_seq_cst, memory_order_relaxed))
         continue;
     torci_race_window();
-    if (torci_load(&watch->fired, memory_order_seq_cst) != 0)
-        return;
+    fired = torci_load(&watch->fired, memory_order_seq_cst);
     torci_race_window();
-    if (torci_exchange(&watch->fired, 1u, memory_order_seq_cst) != 0) /* R3 */
+    /* R3. Failure: it was raised or taken meanwhile. */
+    while ((fired & FIRED) == 0 &&
+           !torci_cas(&watch->fired, &fired, fired | RAISED, memory_order_seq_cst, memory_order_seq_cst))
+        continue;
+    if ((fired & TOLD) != 0)
         return;
     torci_race_window();
     if (torci_load(&watch->fd, memory_order_seq_cst) != NONE) /* A4 */
-        queue_wake(shard, watch);
+        queue_wake(shard, watch, fired | RAISED);
 }
 
 static bool

@@ -245,9 +245,10 @@ find_as_demanded(struct torc_txn *txn, const struct intent *intent, struct findi
     if (status != TORC_OK)
         return status;
     refused = torci_demand_check(intent->demand, finding->lent, &txn->moment);
-    if (refused == TORC_OK)
+    /* The write that follows stands for what was learnt, unless a rollback takes it back. */
+    if (refused == TORC_OK && (txn->savepoints == NULL || intent->demand->kind == TORCI_DEMAND_NOTHING))
         return TORC_OK;
-    /* Nothing is written, so what was learnt is a read. */
+    /* If nothing is written, what was learnt is a read. */
     status = torci_txn_note_read(txn, txn->keyspace, finding->record, finding->version, intent->key,
                                  finding->order);
     return status != TORC_OK ? status : refused;
