@@ -126,6 +126,40 @@ Test(commands_pubsub, end_a_subscriber_that_does_not_read)
     cr_expect(sessions[0]->doomed);
 }
 
+/* Relaxed: this thread has posted it all. */
+static unsigned
+count_mail(const struct torcd_worker *worker)
+{
+    const struct torcd_message *message = atomic_load_explicit(&worker->mailbox.newest, memory_order_relaxed);
+    unsigned count = 0;
+
+    for (; message != NULL; message = message->next)
+        count++;
+    return count;
+}
+
+Test(commands_pubsub, do_not_pile_up_for_a_thread_that_is_busy)
+{
+    char line[4000];
+
+    (void)ask(0, "SUBSCRIBE a");
+    cr_expect_str_eq(ask(1, "CONFIG SET push-buffer-limit 64kb"), OK);
+    memcpy(line, "PUBLISH a ", 10);
+    memset(line + 10, 'x', sizeof line - 11);
+    line[sizeof line - 1] = '\0';
+    for (int i = 0; i < 200; i++)
+        cr_expect_str_eq(ask(1, line), ":1\r\n");
+    cr_expect_geq(count_mail(server->workers[0]), 30u, "nobody is closed for what others may wait for");
+    cr_expect_leq(count_mail(server->workers[0]), 36u);
+    (void)torcd_worker_run_messages(server->workers[0]);
+    cr_expect(sessions[0]->doomed);
+    torcd_session_destroy(sessions[0]);
+    sessions[0] = torcd_session_create(server->workers[0], "next");
+    (void)ask(0, "SUBSCRIBE a");
+    cr_expect_str_eq(ask(1, "PUBLISH a x"), ":1\r\n");
+    cr_expect_str_eq(hear(0), MESSAGE(A, "$1\r\nx\r\n"), "who comes later hears all");
+}
+
 static void
 publish_often(void *context, unsigned number)
 {

@@ -161,7 +161,7 @@ static bool
 take_password(struct torcd_options *options, const char *value)
 {
     options->password = value;
-    return value[0] != '\0';
+    return value[0] != '\0' && strlen(value) <= TORCD_PASSWORD_MAX;
 }
 
 static bool
@@ -184,7 +184,8 @@ static const struct word {
     {"unixsocket", "PATH", "listen on a Unix socket too", "a path of 1 to 107 bytes", take_unix_socket},
     {"unixsocketperm", "MODE", "its permissions, in octal [by the umask]", "an octal mode from 1 to 777",
         take_unix_socket_mode},
-    {"requirepass", "PASSWORD", "what clients must give with AUTH or HELLO", "a password", take_password},
+    {"requirepass", "PASSWORD", "what clients must give with AUTH or HELLO", "a password of 1 to 512 bytes",
+        take_password},
 };
 #define WORDS (sizeof words / sizeof words[0])
 

@@ -34,6 +34,7 @@ enum torcd_setting {
 #define TORCD_OFF UINT64_MAX    /* The value of a setting that is switched off by the word "off". */
 #define TORCD_BINDS_MAX 16u
 #define TORCD_SOCKET_PATH_MAX 107u      /* What the address of a Unix socket has room for. */
+#define TORCD_PASSWORD_MAX 512u
 
 struct torcd_setting_info {
     const char *flag;           /* Without its dashes. */

@@ -12,7 +12,7 @@ static char error[256];
 static enum torcd_options_outcome
 parse(const char *flag, const char *value)
 {
-    static char name[] = "torcd", copies[2][128];       /* Options borrow them. */
+    static char name[] = "torcd", copies[2][1024];      /* Options borrow them. */
     char *arguments[] = {name, copies[0], copies[1], NULL};
 
     (void)snprintf(copies[0], sizeof copies[0], "%s", flag);
@@ -125,9 +125,16 @@ Test(options, do_without_tcp_if_there_is_a_unix_socket)
 
 Test(options, take_a_password)
 {
+    char password[TORCD_PASSWORD_MAX + 2] = "";
+
     cr_expect_eq(parse("--requirepass", "secret"), TORCD_OPTIONS_RUN);
     cr_expect_str_eq(options.password, "secret");
     cr_expect_eq(parse("--requirepass", ""), TORCD_OPTIONS_WRONG);
+    memset(password, 'p', TORCD_PASSWORD_MAX + 1);
+    cr_expect_eq(parse("--requirepass", password), TORCD_OPTIONS_WRONG);
+    cr_expect_str_eq(error, "--requirepass must be a password of 1 to 512 bytes");
+    password[TORCD_PASSWORD_MAX] = '\0';
+    cr_expect_eq(parse("--requirepass", password), TORCD_OPTIONS_RUN);
     cr_expect_eq(parse("--port", "1"), TORCD_OPTIONS_RUN);
     cr_expect_null(options.password);
 }

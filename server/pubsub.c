@@ -5,7 +5,8 @@
  *           -> one delivery for each such worker and subject, posted to its mailbox
  *           -> that worker's thread walks its own list of the subject and pushes to each session
  *
- * Guard       `mutex` guards the table, the lists of subjects, and of each subject: references, subscribers, here[].
+ * Guard       `mutex` guards the table, the lists of subjects, and of each subject: references, subscribers, here[],
+ *             backlogs[].
  *             subject->lists[w], and the subscriptions in it, belong to the thread of worker w alone.
  * Invariants  I1  a subject lives while somebody is subscribed or somebody holds a reference
  *             I2  deliveries of one subject are posted under `mutex`, hence in one order to all workers
@@ -25,6 +26,12 @@
 #define SLOTS_MIN 64u               /* Of the registry. */
 #define SESSION_SLOTS_MIN 4u
 
+/* What is on its way from the publishers of a subject to one worker. */
+struct backlog {
+    size_t bytes;
+    bool overrun;                   /* It grew too long: a delivery without publication is under way, nothing else. */
+};
+
 struct subject {
     struct subject *next_in_slot;
     struct subject *previous;       /* Of its kind. */
@@ -35,6 +42,7 @@ struct subject {
     uint64_t subscribers;
     uint64_t *here;                 /* By worker: how many of the subscribers. */
     struct torcd_subscription **lists;
+    struct backlog *backlogs;       /* By worker. */
     size_t name_size;
     char *name;
 };
@@ -71,7 +79,7 @@ struct publication {
 
 struct delivery {
     struct torcd_message message;
-    struct publication *publication;
+    struct publication *publication;    /* NULL: the backlog was overrun. */
     struct subject *subject;
 };
 
@@ -146,6 +154,7 @@ free_subject(struct subject *subject)
 {
     torcd_release(subject->here);
     torcd_release(subject->lists);
+    torcd_release(subject->backlogs);
     torcd_release(subject->name);
     torcd_release(subject);
 }
@@ -159,8 +168,9 @@ make(struct torcd_pubsub *pubsub, enum torcd_subject_kind kind, struct torc_slic
         return NULL;
     subject->here = torcd_allocate(pubsub->workers_count, sizeof *subject->here);
     subject->lists = torcd_allocate(pubsub->workers_count, sizeof(struct torcd_subscription *));
+    subject->backlogs = torcd_allocate(pubsub->workers_count, sizeof *subject->backlogs);
     subject->name = torcd_resize(NULL, name.size == 0 ? 1 : name.size);
-    if (subject->here == NULL || subject->lists == NULL || subject->name == NULL) {
+    if (subject->here == NULL || subject->lists == NULL || subject->backlogs == NULL || subject->name == NULL) {
         free_subject(subject);
         return NULL;
     }
@@ -288,7 +298,8 @@ reserve(struct torcd_subscriptions *table)
 static size_t
 cost_of(const struct torcd_pubsub *pubsub, const struct subject *subject)
 {
-    size_t by_worker = pubsub->workers_count * (sizeof *subject->here + sizeof(struct torcd_subscription *));
+    size_t by_worker = pubsub->workers_count
+                       * (sizeof *subject->here + sizeof *subject->backlogs + sizeof(struct torcd_subscription *));
 
     return sizeof(struct torcd_subscription) + sizeof(struct subject) + by_worker + subject->name_size;
 }
@@ -470,49 +481,81 @@ write_frame(struct torcd_buffer *frame, const struct publication *publication, c
     torcd_resp_bulk(frame, payload);
 }
 
-/* On the worker's thread: push to all its sessions that listen. A session for which there is no memory goes without,
- * as it would if its connection had ended. */
+/* Push to all sessions of the worker that listen. A session for which there is no memory goes without, as it would if
+ * its connection had ended. */
 static void
-run_delivery(struct torcd_worker *worker, struct torcd_message *message)
+push_all(struct torcd_subscription *at, const struct publication *publication, const struct subject *subject)
 {
-    struct delivery *delivery = (struct delivery *)message;
-    struct torcd_pubsub *pubsub = worker->server->pubsub;
-    struct subject *subject = delivery->subject;
-    struct torcd_subscription *at = subject->lists[worker->number];
     struct torcd_buffer frame = {0};
 
     if (at != NULL)
-        write_frame(&frame, delivery->publication, subject);
+        write_frame(&frame, publication, subject);
     for (; at != NULL && frame.fault == TORCD_FAULT_NONE; at = at->next) {
-        if (at->number >= delivery->publication->number)                                        /* I3 */
+        if (at->number >= publication->number)                                                  /* I3 */
             continue;
         if (subject->kind != TORCD_MONITOR)
             frame.data[0] = at->session->protocol == 3 ? '>' : '*';
         torcd_session_push(at->session, frame.data, frame.size);
     }
     torcd_buffer_fini(&frame);
+}
+
+static size_t
+weight_of(const struct publication *publication)
+{
+    return sizeof(struct delivery) + sizeof *publication + publication->name_size + publication->payload_size;
+}
+
+/* On the worker's thread. */
+static void
+run_delivery(struct torcd_worker *worker, struct torcd_message *message)
+{
+    struct delivery *delivery = (struct delivery *)message;
+    struct torcd_pubsub *pubsub = worker->server->pubsub;
+    struct subject *subject = delivery->subject;
+    struct backlog *backlog = &subject->backlogs[worker->number];
+
+    if (delivery->publication != NULL)
+        push_all(subject->lists[worker->number], delivery->publication, subject);
+    else
+        for (struct torcd_subscription *at = subject->lists[worker->number]; at != NULL; at = at->next)
+            torcd_session_close(at->session);
     lock(pubsub);
+    if (delivery->publication != NULL)
+        backlog->bytes -= weight_of(delivery->publication);
+    else
+        backlog->overrun = false;
     unreference(pubsub, subject);
     unlock(pubsub);
     release_publication(delivery->publication);
     torcd_release(delivery);
 }
 
-/* Post a publication to all workers where `subject` has subscribers. Under the lock (I2). */
+/* Post a publication to all workers where `subject` has subscribers. Under the lock (I2).
+ * A worker that is busy for long would let its mailbox grow without end. So past twice the limit of what may wait for a
+ * client, of which at least a half will come to it at once, its clients that listen to the subject are closed, as if
+ * they did not read. */
 static bool
 post(struct torcd_server *server, struct subject *subject, struct publication *publication)
 {
+    uint64_t limit = torcd_setting(server, TORCD_PUSH_BUFFER_MAX);
+
     for (unsigned i = 0; i < server->workers_count; i++) {
-        if (subject->here[i] == 0)
+        struct backlog *backlog = &subject->backlogs[i];
+        if (subject->here[i] == 0 || backlog->overrun)
             continue;
         struct delivery *delivery = torcd_allocate(1, sizeof *delivery);
         if (delivery == NULL)
             return false;
-        /* Relaxed: this thread holds a reference; the mailbox publishes the rest. */
-        atomic_fetch_add_explicit(&publication->references, 1, memory_order_relaxed);
+        backlog->overrun = backlog->bytes / 2 > limit;
+        if (!backlog->overrun) {
+            /* Relaxed: this thread holds a reference; the mailbox publishes the rest. */
+            atomic_fetch_add_explicit(&publication->references, 1, memory_order_relaxed);
+            backlog->bytes += weight_of(publication);
+        }
         subject->references++;
         delivery->message.run = run_delivery;
-        delivery->publication = publication;
+        delivery->publication = backlog->overrun ? NULL : publication;
         delivery->subject = subject;
         torcd_worker_post(server->workers[i], &delivery->message);
     }

@@ -23,8 +23,6 @@
 #define TORCD_LATENCY_BUCKETS 26u       /* Bucket i counts latencies up to 2^(i+9) ns: 512 ns to 8.6 s, then all. */
 #define TORCD_REDIS_VERSION "7.0.15"    /* The version whose behaviour torcd shows; clients choose by it. */
 
-#define TORCD_PASSWORD_MAX 512u
-
 struct torcd_command;
 struct torcd_databases;
 struct torcd_diagnostics;

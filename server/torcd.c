@@ -162,7 +162,7 @@ open_store(struct torcd *torcd, struct torcd_options *options, unsigned threads)
     options->values[TORCD_THREADS] = threads;
     torcd->server = torcd_server_create(torcd->store, options, threads, &callbacks);
     if (torcd->server == NULL)
-        complain("cannot start", "out of memory");
+        complain("cannot start", "out of memory, or --memory-limit is too low");
     return torcd->server != NULL;
 }
 

@@ -47,7 +47,8 @@ struct torc_txn;
 #define TORC_KEY_SIZE_MAX 65535u                       /* Bytes. The least is 1: an empty key is TORC_INVALID. */
 #define TORC_VALUE_SIZE_MAX (512u * 1024u * 1024u)     /* Bytes. The least is 0. Past either: TORC_TOO_LARGE. */
 #define TORC_NAME_SIZE_MAX 63u                         /* Bytes of a name: of a keyspace, a snapshot, a savepoint. */
-#define TORC_KEYSPACES_MAX 65535u                      /* Of one store at a time, its default one included. */
+#define TORC_KEYSPACES_MAX 65535u                      /* Of one store at a time, its default one included,
+                                                      and dropped ones that a snapshot still holds back. */
 
 /* ---- The store --------------------------------------------------------------------------------------------------- */
 

@@ -4,8 +4,9 @@
  * A wounded commit, or one that met a higher rank, is not lost: nobody need have committed what it wrote. It takes its
  * versions off again and begins anew with a higher rank, up to TORCI_COMMIT_ATTEMPTS times; a conflict is only told
  * when a newer version has committed, or when that many attempts were in vain. Who merges never gives up: a newer
- * version is no conflict for a merge, so none may be told. Each attempt outranks more of the others, and a thread that
- * stopped in the middle in the end; so an attempt is lost only to one that goes on, or to a finished blind write. */
+ * version is no conflict for a merge, so none may be told. With more lost attempts it overtakes more of the others, and
+ * a thread that stopped in the middle in the end; so an attempt is lost only to one that goes on, or to a finished
+ * blind write. */
 #include "base/assert.h"
 #include "base/ck.h"
 #include "base/random.h"

@@ -6,7 +6,7 @@
  *   head is            frozen        help it out, look again
  *                      aborted       go under it: it leaves the chain by our CAS, and we retire it
  *                      INSTALLING    a blind write, or who has lost far more attempts, aborts its owner; others give up
- *                                    (and tries again: commit.c)
+ *                                    (and try again: commit.c)
  *                      DECIDING      decided on the way, by whoever looks; VALIDATING likewise
  *                      committed     newer than our snapshot: somebody else was first, unless we merge; else it is
  *                                    what we replace
@@ -14,8 +14,9 @@
  * Ordering   R1 CAS of record.head, publication of a fresh record (index) -> version.h A1. seq_cst, before the
  *            descriptor leaves INSTALLING, or the version PENDING, in S.
  * Progress   Lock-free. A retry means that somebody installed, decided, or was aborted for us. Of transactions that
- *            meet, the highest rank is aborted by no other transaction; a thread that died while INSTALLING is
- *            outranked after as many lost attempts as it had, and aborted. */
+ *            meet, the one at the greatest key goes on (all install in key order), unless another overtakes it, which
+ *            it can a few times only, each after more than twice as many lost attempts as the other had (version.h).
+ *            So a thread that died while INSTALLING is aborted in the end. */
 #ifndef TORCI_MVCC_INSTALL_H
 #define TORCI_MVCC_INSTALL_H
 

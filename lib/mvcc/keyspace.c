@@ -389,6 +389,18 @@ work_on(struct torci_shard *shard, struct torc_keyspace *keyspace, size_t *budge
     return GONE;
 }
 
+/* Let the next looks wait for the watermark to reach `until` (0: for nothing). A bound that still holds is not raised:
+ * another thread may be about to put back what it stands for. */
+static void
+hold_until(const struct torci_shard *shard, uint64_t until)
+{
+    _Atomic(uint64_t) *bound = &shard->store->keyspaces_held_until;
+    uint64_t before = torci_load(bound, memory_order_relaxed); /* Relaxed: see store.h. */
+
+    if (before <= shard->view.watermark || until < before)
+        torci_store(bound, until, memory_order_relaxed); /* Relaxed: see store.h. */
+}
+
 bool
 torci_keyspaces_step(struct torci_shard *shard, size_t budget)
 {
@@ -396,9 +408,14 @@ torci_keyspaces_step(struct torci_shard *shard, size_t budget)
     struct torc_keyspace *keyspace = NULL;
     struct torc_keyspace *kept = NULL;
     struct torc_keyspace *last = NULL;
+    uint64_t held_until = UINT64_MAX;
     int64_t held = 0;
     bool left = false;
 
+    /* All of them are held back by snapshots: there may be many, and each step would look at each. Stamps only grow, so
+     * that what was dropped since is held back longer. Relaxed: see store.h. */
+    if (shard->view.watermark < torci_load(&store->keyspaces_held_until, memory_order_relaxed))
+        return false;
     /* Relaxed: the exchange decides. */
     if (torci_load(&store->keyspaces_dropped, memory_order_relaxed) != NULL)
         keyspace = torci_exchange(&store->keyspaces_dropped, NULL, memory_order_acquire); /* A3 */
@@ -414,8 +431,13 @@ torci_keyspaces_step(struct torci_shard *shard, size_t budget)
         }
         left |= remains == LEFT;
         held += remains == HELD ? 1 : 0;
+        if (remains != GONE && (remains == LEFT || keyspace->listed))
+            held_until = 0;
+        else if (remains == HELD && keyspace->gone < held_until)
+            held_until = keyspace->gone;
         keyspace = next;
     }
+    hold_until(shard, kept == NULL ? 0 : held_until);
     if (kept != NULL)
         push_dropped(store, kept, last);
     /* Relaxed: a figure. Others than those held back wait for a grace period. */

@@ -391,7 +391,7 @@ Test(keyspace_memory, does_not_grow_by_making_and_dropping)
         cr_assert_eq(torc_keyspace_delete(a, text("k00007")), TORC_OK);
         cr_assert_eq(torc_keyspace_drop(a), TORC_OK);
         cr_assert_eq(torc_mvcc_collect(store), TORC_OK);
-        /* A round that stayed would be some 10 KiB; what is kept for later use varies by less than a second keyspace. */
+        /* A round that stayed would be some 10 KiB; what is kept for later use varies by less than a keyspace. */
         if (round < 25 && stats_now().memory_bytes > most)
             most = stats_now().memory_bytes;
         if (round >= 25)

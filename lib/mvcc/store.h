@@ -196,6 +196,8 @@ struct torc_mvcc {
     _Atomic(struct torci_catalogue *) catalogue;        /* NULL: no keyspace has a name. */
     _Atomic(struct torc_keyspace *) keyspaces_free;     /* To be used again. */
     _Atomic(struct torc_keyspace *) keyspaces_dropped;  /* To be emptied. */
+    _Atomic(uint64_t) keyspaces_held_until;             /* None of them can go before the watermark is there. Relaxed:
+                                                           whoever reads it late, or an old one, looks in vain. */
     _Atomic(int64_t) keyspaces_leaving;                 /* Dropped, and not free yet: a figure. */
     _Atomic(struct torci_expiry *) expiry;              /* NULL: no value has ever been given a time. */
     _Atomic(uint32_t) keyspaces_made;                   /* Numbers given out. */

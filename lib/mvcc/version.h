@@ -121,13 +121,14 @@ torci_stamp_owner(uint64_t stamp)
     return (struct torci_descriptor *)(uintptr_t)stamp;
 }
 
-/* Whether `a` may abort `b`, both validating: it has lost more attempts, or as many and began earlier, or the tie is broken by
- * address. A strict total order among living descriptors, so of those that meet, one is never aborted by the others. */
+/* Whether `a` may abort `b`, both validating: it has lost more attempts, or as many and began earlier, or the tie is
+ * broken by address. A strict total order among living descriptors, so of those that meet, one is never aborted by the
+ * others. */
 bool torci_descriptor_outranks(const struct torci_descriptor *a, const struct torci_descriptor *b);
 
 /* Whether `a` may abort `b`, which installs and is in its way: it has lost more than twice as many attempts. No order:
- * of two that meet, the one that came first goes on otherwise. Who was aborted so has to lose twice as many again before
- * it may do the same, so two of them cannot abort each other for ever: each leaves the other ever more time. */
+ * of two that meet, the one that came first goes on otherwise. Who was aborted so has to lose twice as many again
+ * before it may do the same: two of them cannot abort each other for ever, each leaves the other ever more time. */
 bool torci_descriptor_overtakes(const struct torci_descriptor *a, const struct torci_descriptor *b);
 
 /* Move a descriptor on from DECIDING (or VALIDATING) to its decision, whoever owns it. Returns a decided word. */

@@ -17,17 +17,18 @@
  *       lack the memory for a leaf); who replaced the leaf retires it.
  *   I3  users counts those who write to the descriptor now. It does not grow after CLOSED. Who brings it to 0 after
  *       CLOSED, or sets CLOSED at 0, closes the descriptor; who brings it to 0 after FREED, or sets FREED at 0, frees.
- *   I4  Who fires a watch that is raised, but not told, writes to its descriptor, too: so that a thread that stops between
- *       the two delays nobody else's wake-up. `fired` counts how often it was taken: who raised it says that it is told
- *       only if it was not taken meanwhile, so a descriptor was written to after it was emptied last, if it is told.
+ *   I4  Who fires a watch that is raised, but not told, writes to its descriptor, too: so that a thread that stops
+ *       between the two delays nobody else's wake-up. `fired` counts how often it was taken: who raised it says that
+ *       it is told only if it was not taken meanwhile, so a descriptor was written to after it was emptied last, if it
+ *       is told.
  * Why no change is missed (S is the single total order of seq_cst accesses)
  *   Arming counts itself in store.watches_open, then enters its leaf (R1), both seq_cst, and returns. A commit is
  *   decided (version.h R2 or R3, seq_cst), then loads the count, then the slots on its key's path (A1), all seq_cst. A
  *   slot, once it leads to a node, leads there for ever. So if the commit finds the count 0, or no watch at the end of
  *   the path, that load is earlier in S than arming; so the decision is, and the clock read that gave its stamp. Who
  *   begins after arming returned reads the clock, or the head and its fate, later: he sees the commit.
- *   No wake-up is lost either: the watcher empties the descriptor first, then takes the flag. Who finds it told leaves it
- *   to the watcher, who has not taken it yet and loads the stamp after that.
+ *   No wake-up is lost either: the watcher empties the descriptor first, then takes the flag. Who finds it told
+ *   leaves it to the watcher, who has not taken it yet and loads the stamp after that.
  *   The first torc_watch_fd() stores the descriptor, then looks at the flag; a commit raises the flag, then looks for a
  *   descriptor: one of the two writes to it.
  * Ordering
@@ -37,8 +38,8 @@
  *   R4 store of fd                  -> A4 load of it: nothing beyond it
  *   R5 read-modify-writes of users  -> A5 the same: that whoever wrote to the descriptor is done
  *   R1, R3, R4 and the stamp are seq_cst, see above.
- * Progress   Firing is wait-free in the watches of a path and the prefixes (raising a stamp or the flag: lock-free); arming and
- *            closing are lock-free: a CAS of a slot fails when another watch came or went.
+ * Progress   Firing is wait-free in the watches of a path and the prefixes (raising a stamp or the flag: lock-free);
+ *            arming and closing are lock-free: a CAS of a slot fails when another watch came or went.
  * Reclaim    Leaves and watches through the limbo. No descriptor is written to inside a section, but when there is no
  *            memory to remember it. */
 #ifndef TORCI_MVCC_WATCH_H
