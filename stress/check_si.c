@@ -161,8 +161,12 @@ print_entry(const struct checker *checker, uint32_t entry)
     unsigned thread = thread_of(checker, entry);
 
     fprintf(out, "  #%u.%" PRIu32 " %s%s, snapshot %" PRIu64 ", stamp %" PRIu64 ", begun [%" PRIu64 " %" PRIu64
-            "], ended [%" PRIu64 " %" PRIu64 "], time %" PRIu64 "..%" PRIu64 ":", thread, entry - checker->entry_base[thread],
-            record->automatic ? "autocommit " : record->serializable ? "serializable " : record->past ? "past " : "snapshot ",
+            "], ended [%" PRIu64 " %" PRIu64 "], time %" PRIu64 "..%" PRIu64 ":", thread,
+            entry - checker->entry_base[thread],
+            record->automatic      ? "autocommit "
+            : record->serializable ? "serializable "
+            : record->past         ? "past "
+                                   : "snapshot ",
             outcomes[record->outcome], record->snapshot, record->stamp, record->begin_called, record->begin_returned,
             record->commit_called, record->commit_returned, record->time_first, record->time_last);
     for (uint32_t i = 0; i < record->ops && i < PRINTED_OPS_MAX; i++)
@@ -458,7 +462,8 @@ walk_read(struct checker *checker, struct seen *seen, visit_fn *visit, void *con
         return;
     }
     own = ops_of(checker, seen->entry) + checker->own_op[seen->key];
-    right = agrees(checker, seen, own->id, own->expires == 0 || own->expires == TORCT_TIME_NEVER ? NEVER : own->expires);
+    right = agrees(checker, seen, own->id,
+                   own->expires == 0 || own->expires == TORCT_TIME_NEVER ? NEVER : own->expires);
     if (!right && context == NULL)
         report(checker, TORCT_VIOLATION_OWN_WRITE, seen->key, seen->entry, NONE);
 }
@@ -670,7 +675,8 @@ settle(struct checker *checker, uint32_t first, uint32_t last, enum evidence evi
     uint32_t best = NONE;
     uint64_t best_returned = 0;
 
-    if (checker->versions[last].settled > STRENGTH_NONE && checker->versions[last].settled >= (int)strength_of(evidence))
+    if (checker->versions[last].settled > STRENGTH_NONE &&
+        checker->versions[last].settled >= (int)strength_of(evidence))
         return;
     for (uint32_t i = first; i <= last; i++) {
         uint64_t returned = record_of(checker, checker->versions[i].entry)->commit_returned;
@@ -1024,8 +1030,8 @@ last_alike(const struct checker *checker, uint32_t key, uint32_t index)
     return index;
 }
 
-/* The greatest place of the read `entry` at version `index`: before one that it cannot have found, or at it if they share
- * a stamp. */
+/* The greatest place of the read `entry` at version `index`: before one that it cannot have found, or at it if they
+ * share a stamp. */
 static uint64_t
 greatest_place(const struct checker *checker, uint32_t entry, uint32_t key, uint32_t index)
 {
@@ -1035,11 +1041,12 @@ greatest_place(const struct checker *checker, uint32_t entry, uint32_t key, uint
         index++;
     if (index + 1 == end)
         return NEVER;
-    return 2 * checker->versions[index + 1].stamp - (checker->versions[index + 1].stamp > checker->versions[index].stamp);
+    return 2 * checker->versions[index + 1].stamp -
+           (checker->versions[index + 1].stamp > checker->versions[index].stamp);
 }
 
-/* Where an autocommit read stands: at its version; if it names none, at the first one that it may have found and that is
- * not over yet at `passed`, which leaves most room to all that follow. NONE: nowhere. */
+/* Where an autocommit read stands: at its version; if it names none, at the first one that it may have found and
+ * that is not over yet at `passed`, which leaves most room to all that follow. NONE: nowhere. */
 static uint32_t
 version_read(const struct checker *checker, uint32_t entry, uint64_t passed)
 {

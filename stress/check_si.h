@@ -14,8 +14,8 @@
  *       autocommit read, among the writes and reads of its key
  *   S7  a refused write has a committed rival
  *   S9  a merge was made of the version right before it
- *   S10 a value that expires is seen before its time, and as absent from then on, by one moment for all of a transaction,
- *       which lies between its begin and its end
+ *   S10 a value that expires is seen before its time, and as absent from then on, by one moment for all of a
+ *       transaction, which lies between its begin and its end
  * A transaction of the past (a named snapshot, a stamp) is held to all of it but S6 at its begin.
  * Serializability, for serializable transactions and autocommit steps:
  *   S8  their dependencies (ww, wr, rw, the latter also from absent keys in scans) have no cycle; versions of other

@@ -48,7 +48,7 @@ enum torct_op_kind {
 struct torct_op {
     uint64_t id;
     uint32_t key;
-    uint32_t expires;       /* Of a write: when; 0: never. Of a read: what was told; 0: not asked, or TORCT_TIME_NEVER. */
+    uint32_t expires;       /* Of a write: when; 0: never. Of a read: what was told; 0: not asked; or TIME_NEVER. */
     uint16_t kind;          /* enum torct_op_kind */
     uint16_t undone_by;     /* Of a write: the operation of its entry that rolled it back; 0: none. */
 };
@@ -127,7 +127,8 @@ void torct_history_rollback(struct torct_history *history, uint32_t savepoint);
 static inline bool
 torct_op_writes(const struct torct_op *op)
 {
-    return (op->kind == TORCT_OP_WRITE || op->kind == TORCT_OP_LOCK || op->kind == TORCT_OP_MERGE) && op->undone_by == 0;
+    return (op->kind == TORCT_OP_WRITE || op->kind == TORCT_OP_LOCK || op->kind == TORCT_OP_MERGE) &&
+           op->undone_by == 0;
 }
 
 /* Whether an entry wrote, or (but for `writes_only`) read or scanned `key`. */

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* stress/mvcc_keyspaces: two oracles by construction.
  *
- * Keyspaces are made, filled, used, dropped and made again under four names, by all threads. Each life of a keyspace has
- * a number of its own. One transaction fills it: with its number, a count of 0 and MEMBERS keys, and with the same count
- * in the default keyspace, under the number. Later ones raise both counts. So
+ * Keyspaces are made, filled, used, dropped and made again under four names, by all threads. Each life of a keyspace
+ * has a number of its own. One transaction fills it: with its number, a count of 0 and MEMBERS keys, and with the
+ * same count in the default keyspace, under the number. Later ones raise both counts. So
  *   - whoever sees a keyspace at all sees all of it: its number, all members, and the count that the default one shows;
  *   - after the drop the default keyspace shows exactly as many as were told that they had committed: a commit that met
  *     the drop left nothing in either.
  * Handles are used inside of transactions that began before they were found: so none is another's yet.
  *
- * Merges: all threads add to numbers, in transactions and without, some of which must add up to nothing for every reader;
- * append to lists; raise greatest and least numbers. In the end all of it must be there, in each thread's order. */
+ * Merges: all threads add to numbers, in transactions and without, some of which must add up to nothing for every
+ * reader; append to lists; raise greatest and least numbers. In the end all of it must be there, in each thread's
+ * order. */
 #include "mvcc_stress.h"
 
 #include <inttypes.h>
@@ -294,7 +295,7 @@ torct_spaces_run(struct torct_stress *stress, const struct torct_workload *workl
 void
 torct_spaces_check(struct torct_stress *stress, const struct torct_workload *workload)
 {
-    uint64_t begun = torci_load(&lives, memory_order_relaxed);      /* Relaxed, here and below: the threads are joined. */
+    uint64_t begun = torci_load(&lives, memory_order_relaxed); /* Relaxed, here and below: the threads are joined. */
     struct torct_worker *worker = &stress->workers[0];
     char name[STRESS_NAME_MAX];
     struct torc_txn *txn;
@@ -482,7 +483,8 @@ torct_merges_run(struct torct_stress *stress, const struct torct_workload *workl
         uint64_t draw = torci_random_below(&worker->random, 8);
 
         if (draw < 3)
-            add_one(worker, SUMS / 2 + (unsigned)torci_random_below(&worker->random, SUMS - SUMS / 2), 1 + (int64_t)draw);
+            add_one(worker, SUMS / 2 + (unsigned)torci_random_below(&worker->random, SUMS - SUMS / 2),
+                    1 + (int64_t)draw);
         else if (draw < 6)
             add_many(worker);
         else

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* stress/mvcc_lists: list-append. A few slots of lists in two keyspaces; a transaction of 1 to 8 steps reads lists or
- * appends to them. All transactions of a round have the round's isolation. check_elle judges the round by the final lists.
+ * appends to them. All transactions of a round have the round's isolation. check_elle judges the round by the final
+ * lists.
  *
- * Serializable rounds append by merges, too, without a look: at snapshot isolation two of those may be concurrent, which
- * is no snapshot isolation any more. Some elements are appended and taken back at once, by a savepoint: they belong to no
- * transaction, so nobody may ever see them.
+ * Serializable rounds append by merges, too, without a look: at snapshot isolation two of those may be concurrent,
+ * which is no snapshot isolation any more. Some elements are appended and taken back at once, by a savepoint: they
+ * belong to no transaction, so nobody may ever see them.
  *
  * A list that has grown long is left alone: each thread goes on with the slot's next generation when it meets one. */
 #include "mvcc_stress.h"

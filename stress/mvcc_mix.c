@@ -3,9 +3,9 @@
  * past, long readers, torc_txn_run(), user aborts, savepoints and autocommit, on a few hot keys of several keyspaces.
  * Everything done is recorded; check_si judges the history.
  *
- * A value says whose it is: id, key, what it was merged out of, and a digest of all; then a filling that follows from the
- * id. So a value under a wrong key, torn or freed under its reader is seen at once; borrowed values are looked at again
- * before their transaction ends.
+ * A value says whose it is: id, key, what it was merged out of, and a digest of all; then a filling that follows
+ * from the id. So a value under a wrong key, torn or freed under its reader is seen at once; borrowed values are
+ * looked at again before their transaction ends.
  *
  * Keys are numbered through all keyspaces, which have keys of the same names. Every fourth has values that expire, the
  * others are merged: what a merge of an expired value does is another workload's (mvcc_times.c). */
@@ -346,7 +346,8 @@ refused(struct recorder *recorder, const char *step, uint32_t key, enum torc_sta
         candidates++;
     }
     if (candidates == 0)
-        torct_complain(recorder->worker, "%s of key %" PRIu32 " conflicts over another key (%" PRIu32 ")", step, key, local);
+        torct_complain(recorder->worker, "%s of key %" PRIu32 " conflicts over another key (%" PRIu32 ")", step, key,
+                       local);
     if (candidates == 1)
         note(recorder, TORCT_OP_REFUSED, meant, TORCT_ID_ABSENT);
     return status;
@@ -390,7 +391,8 @@ step_get(struct recorder *recorder, struct torc_txn *txn)
     status = torc_txn_expiry(txn, key_name(name, key), &expires_ms);
     if (status != TORC_OK)
         return failed(recorder, "expiry", status);
-    note(recorder, TORCT_OP_READ, key, id)->expires = expires_ms == TORC_NEVER ? TORCT_TIME_NEVER : (uint32_t)expires_ms;
+    note(recorder, TORCT_OP_READ, key, id)->expires =
+        expires_ms == TORC_NEVER ? TORCT_TIME_NEVER : (uint32_t)expires_ms;
     return TORC_OK;
 }
 
@@ -669,7 +671,8 @@ step_delete_range(struct recorder *recorder, struct torc_txn *txn)
     torct_step(recorder->worker, "delete_range");
     status = torc_txn_delete_range(txn, options.from, options.to, &deleted);
     if (status == TORC_OK && deleted != last - first - 1)
-        torct_complain(recorder->worker, "delete_range deletes %" PRIu64 " of %" PRIu32 " keys", deleted, last - first - 1);
+        torct_complain(recorder->worker, "delete_range deletes %" PRIu64 " of %" PRIu32 " keys", deleted,
+                       last - first - 1);
     for (uint32_t i = first + 1; i < last; i++) {
         uint32_t item = recorder->history->ops[recorder->entry->first_op + i].key;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* stress/mvcc_times: two oracles by construction.
  *
- * Values that expire: the program has the clock, and all threads move it on. Each thread has keys of its own, whose values
- * and times it knows exactly; others look on. A value is there as long as its time has not come, whatever else goes on,
- * and never afterwards. In the end the store's keys are those whose time has not come: the others leave by
- * torc_mvcc_poll() alone.
+ * Values that expire: the program has the clock, and all threads move it on. Each thread has keys of its own, whose
+ * values and times it knows exactly; others look on. A value is there as long as its time has not come, whatever
+ * else goes on, and never afterwards. In the end the store's keys are those whose time has not come: the others
+ * leave by torc_mvcc_poll() alone.
  *
  * Snapshots of the past: each thread raises a number of its own and logs the stamp of each commit. Readers of the past
  * take a stamp from their own log, or a named snapshot, and note what they see of every thread. In the end all logs are
@@ -67,7 +67,8 @@ judge_lease(struct torct_worker *worker, const char *step, const struct lease *l
 {
     worker->reads++;
     if (found && (!may_be_there(lease, before) || value != lease->value))
-        torct_complain(worker, "%s finds %" PRId64 " at %" PRIu64 "..%" PRIu64 ": it is %" PRId64 " until %" PRIu64, step,
+        torct_complain(worker,
+                       "%s finds %" PRId64 " at %" PRIu64 "..%" PRIu64 ": it is %" PRId64 " until %" PRIu64, step,
                        value, before, after, lease->value, lease->expires_ms);
     if (!found && !may_be_gone(lease, after))
         torct_complain(worker, "%s finds nothing at %" PRIu64 "..%" PRIu64 ": it is %" PRId64 " until %" PRIu64, step,
@@ -205,7 +206,8 @@ change_time(struct torct_worker *worker, unsigned number)
 static void
 look_on(struct torct_worker *worker)
 {
-    struct torc_scan_options options = {.prefix = torc_slice("x", 1), .reverse = torci_random_one_in(&worker->random, 2)};
+    struct torc_scan_options options = {.prefix = torc_slice("x", 1),
+                                        .reverse = torci_random_one_in(&worker->random, 2)};
     struct torc_txn_options serializable = {.isolation = TORC_SERIALIZABLE};
     struct torc_slice key, value;
     struct torc_cursor *cursor;

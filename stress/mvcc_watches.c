@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* stress/mvcc_watches: no wake-up is lost. Each key has one writer, which raises a number in it and publishes the number
- * after its commit has returned. A watcher reads what is published, then asks the descriptor: if it is silent, the watcher
- * must have seen that number already, or a greater one. Watches of a key and of a prefix come and go; half of the keys
- * are in a keyspace that is not the default one. Watchers also sleep on the descriptor: how long decides nothing. */
+/* stress/mvcc_watches: no wake-up is lost. Each key has one writer, which raises a number in it and publishes the
+ * number after its commit has returned. A watcher reads what is published, then asks the descriptor: if it is
+ * silent, the watcher must have seen that number already, or a greater one. Watches of a key and of a prefix come
+ * and go; half of the keys are in a keyspace that is not the default one. Watchers also sleep on the descriptor: how
+ * long decides nothing. */
 #include "mvcc_stress.h"
 
 #include <inttypes.h>
@@ -80,7 +81,8 @@ write_on(struct torct_worker *worker)
         enum torc_status status = write_number(worker, keyspace, writer_name(name, worker->number), number);
 
         if (status != TORC_OK) {
-            torct_complain(worker, "a write of one's own key returned %s (%s)", torc_status_name(status), torc_detail());
+            torct_complain(worker, "a write of one's own key returned %s (%s)", torc_status_name(status),
+                           torc_detail());
             return;
         }
         torci_store(&own->number, number, memory_order_release);
@@ -233,7 +235,8 @@ torct_watches_check(struct torct_stress *stress, const struct torct_workload *wo
 
     (void)workload;
     if (told != committed)
-        torct_complain(&stress->workers[0], "on_commit was told of %" PRIu64 " changes, not of %" PRIu64, told, committed);
+        torct_complain(&stress->workers[0], "on_commit was told of %" PRIu64 " changes, not of %" PRIu64, told,
+                       committed);
     free(published);
     published = NULL;
 }
