@@ -3,6 +3,7 @@
 #include "mvcc/keyspace.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "mvcc/named.h"
 #include "mvcc/watch.h"
@@ -12,6 +13,12 @@ enum {
     EXPECTED_KEYS = 64,         /* Of a keyspace that is made at run time. */
     FREE = 1,                   /* keyspace.dropped, when it is nobody's. */
 };
+
+uint64_t
+torci_key_order(const struct torc_mvcc *store, struct torc_slice key)
+{
+    return torci_hash(store->hash_seed, key) | 1;
+}
 
 /* ---- Making ---- */
 

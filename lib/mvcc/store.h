@@ -26,7 +26,6 @@
 #include "base/alloc.h"
 #include "base/atomic.h"
 #include "base/epoch.h"
-#include "base/hash.h"
 #include "base/limbo.h"
 #include "base/reclaimer.h"
 #include "base/slab.h"
@@ -220,11 +219,7 @@ torci_keyspace_of(struct torc_mvcc *store, const struct torci_record *record)
 }
 
 /* The index's word for a key, in whichever keyspace. */
-static inline uint64_t
-torci_key_order(const struct torc_mvcc *store, struct torc_slice key)
-{
-    return torci_hash(store->hash_seed, key) | 1;
-}
+uint64_t torci_key_order(const struct torc_mvcc *store, struct torc_slice key);
 
 /* Whether calls may use it. Inside a section: it stays so until the section ends, as far as memory goes. */
 static inline bool

@@ -47,7 +47,7 @@ owner_stamp(void)
 static struct torci_version *
 push(uint64_t stamp, uint32_t flags)
 {
-    struct torci_version *version = malloc(torci_version_bytes(0));
+    struct torci_version *version = malloc(sizeof *version);
 
     cr_assert_not_null(version);
     torci_init(&version->stamp, stamp);
