@@ -441,6 +441,15 @@ expect_progress_beside_one_stopped_at(unsigned allocation)
     sem_destroy(&others_finished);
 }
 
+/* With slabs and bags of full size a commit does not ask the embedder's allocator so often. */
+static void
+expect_stopped_if_tiny(void)
+{
+#if defined(TORC_TINY)
+    cr_expect(torci_load(&has_stopped, memory_order_seq_cst));
+#endif
+}
+
 Test(mvcc_stopped_inside, a_commit_at_its_first_allocation_delays_nobody)
 {
     expect_progress_beside_one_stopped_at(1);
@@ -450,11 +459,11 @@ Test(mvcc_stopped_inside, a_commit_at_its_first_allocation_delays_nobody)
 Test(mvcc_stopped_inside, a_commit_between_its_installations_delays_nobody)
 {
     expect_progress_beside_one_stopped_at(8);
-    cr_expect(torci_load(&has_stopped, memory_order_seq_cst));
+    expect_stopped_if_tiny();
 }
 
 Test(mvcc_stopped_inside, a_serializable_commit_between_its_installations_delays_nobody)
 {
     expect_progress_beside_one_stopped_at(11);
-    cr_expect(torci_load(&has_stopped, memory_order_seq_cst));
+    expect_stopped_if_tiny();
 }
