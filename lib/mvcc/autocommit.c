@@ -209,23 +209,17 @@ enum torc_status
 torc_keyspace_compare_and_set(struct torc_keyspace *keyspace, struct torc_slice key, const struct torc_slice *expected,
                               const struct torc_slice *desired)
 {
-    struct torci_demand demand = {expected == NULL ? TORCI_DEMAND_ABSENT : TORCI_DEMAND_EQUAL, {NULL, 0}};
+    struct torci_demand demand;
     struct wish wish = {.keyspace = keyspace,
                         .key = key,
                         .demand = &demand,
                         .expires = UINT64_MAX,
                         .flags = desired == NULL ? TORCI_VERSION_TOMBSTONE : 0};
-    enum torc_status status;
+    enum torc_status status = torci_demand_expect(&demand, expected);
 
-    if (expected != NULL) {
-        status = torci_check_value(*expected);
-        if (status != TORC_OK)
-            return status;
-        demand.expected = *expected;
-    }
     if (desired != NULL)
         wish.value = *desired;
-    return autocommit(&wish);
+    return status == TORC_OK ? autocommit(&wish) : status;
 }
 
 enum torc_status
@@ -423,16 +417,6 @@ torc_keyspace_load(struct torc_keyspace *keyspace, const struct torc_pair *pairs
     return status;
 }
 
-static enum torc_status
-check_bound(struct torc_slice bound)
-{
-    if (bound.data == NULL && bound.size > 0)
-        return torci_fail(TORC_INVALID, "a bound of %zu bytes without data", bound.size);
-    if (bound.size > TORC_KEY_SIZE_MAX)
-        return torci_fail(TORC_TOO_LARGE, "a bound of %zu bytes exceeds %u", bound.size, TORC_KEY_SIZE_MAX);
-    return TORC_OK;
-}
-
 enum torc_status
 torc_keyspace_estimate(struct torc_keyspace *keyspace, struct torc_slice from, struct torc_slice to,
                        struct torc_estimate *estimate)
@@ -445,9 +429,9 @@ torc_keyspace_estimate(struct torc_keyspace *keyspace, struct torc_slice from, s
         return torci_fail(TORC_INVALID, "the place for the estimate is NULL");
     *estimate = (struct torc_estimate){0, 0};
     if (status == TORC_OK)
-        status = check_bound(from);
+        status = torci_check_bound(from);
     if (status == TORC_OK)
-        status = check_bound(to);
+        status = torci_check_bound(to);
     if (status != TORC_OK)
         return status;
     guard = torci_epoch_enter();

@@ -170,16 +170,6 @@ set_bounds(struct torc_cursor *cursor, const struct torc_scan_options *options)
 }
 
 static enum torc_status
-check_bound(struct torc_slice bound)
-{
-    if (bound.data == NULL && bound.size > 0)
-        return torci_fail(TORC_INVALID, "a bound of %zu bytes without data", bound.size);
-    if (bound.size > TORC_KEY_SIZE_MAX)
-        return torci_fail(TORC_TOO_LARGE, "a bound of %zu bytes exceeds %u", bound.size, TORC_KEY_SIZE_MAX);
-    return TORC_OK;
-}
-
-static enum torc_status
 open_cursor(struct torc_txn *txn, const struct torc_scan_options *options, struct torc_cursor **place)
 {
     struct torc_cursor *cursor = obtain(txn);
@@ -223,11 +213,11 @@ torc_txn_scan(struct torc_txn *txn, const struct torc_scan_options *options, str
         return status;
     if (options == NULL)
         options = &everything;
-    status = check_bound(options->from);
+    status = torci_check_bound(options->from);
     if (status == TORC_OK)
-        status = check_bound(options->to);
+        status = torci_check_bound(options->to);
     if (status == TORC_OK)
-        status = check_bound(options->prefix);
+        status = torci_check_bound(options->prefix);
     if (status == TORC_OK && !torci_keyspace_usable(txn->keyspace))
         status = torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
     if (status == TORC_OK)

@@ -814,25 +814,35 @@ torct_pool_release(void *context, void *memory, size_t size)
     (void)size;
 }
 
-static inline void
-torct_setup(void *context)
+/* A store for one schedule, in `pool` unless that is NULL. */
+static inline struct torc_mvcc *
+torct_open_in_pool(struct torct_pool *pool)
 {
-    struct torct_world *world = context;
-    struct torc_allocator allocator = {torct_pool_allocate, torct_pool_release, world->pool};
+    struct torc_allocator allocator = {torct_pool_allocate, torct_pool_release, pool};
     struct torc_mvcc_options options;
+    struct torc_mvcc *store;
 
     torc_mvcc_options_init(&options);
     options.expected_keys = 1;
     options.hash_seed = 1 + torci_fiber_random() % 8;
-    if (world->pool != NULL) {
-        world->pool->used = 0;
+    if (pool != NULL) {
+        pool->used = 0;
         options.allocator = &allocator;
     }
+    if (torc_mvcc_open(&options, &store) != TORC_OK)
+        torci_fail_here("no store");
+    return store;
+}
+
+static inline void
+torct_setup(void *context)
+{
+    struct torct_world *world = context;
+
     torct_ticks = 0;
     for (unsigned i = 0; i <= TORCT_FIBERS; i++)
         world->logs[i].count = 0;
-    if (torc_mvcc_open(&options, &world->store) != TORC_OK)
-        torci_fail_here("no store");
+    world->store = torct_open_in_pool(world->pool);
     for (unsigned key = 0; key < TORCT_KEYS; key++)
         if (world->present & 1u << key)
             torct_single(world, TORCT_FIBERS, &(struct torct_step){TORCT_PUT, key});

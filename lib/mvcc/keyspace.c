@@ -142,6 +142,12 @@ give_back(struct torc_keyspace *keyspace)
     give_free(keyspace->store, keyspace, keyspace);
 }
 
+static size_t
+catalogue_bytes(size_t count)
+{
+    return sizeof(struct torci_catalogue) + count * sizeof(struct torc_keyspace *);
+}
+
 enum torc_status
 torci_keyspaces_init(struct torc_mvcc *store)
 {
@@ -179,16 +185,10 @@ torci_keyspaces_fini(struct torc_mvcc *store, void (*take)(void *context, struct
         torci_free(&store->heap, torci_load(&store->keyspace_blocks[b], memory_order_relaxed), /* Relaxed: as above. */
                    sizeof(struct torci_keyspace_block));
     if (catalogue != NULL)
-        torci_free(&store->heap, catalogue, sizeof *catalogue + catalogue->room * sizeof catalogue->keyspaces[0]);
+        torci_free(&store->heap, catalogue, catalogue_bytes(catalogue->room));
 }
 
 /* ---- Names ---- */
-
-static size_t
-catalogue_bytes(size_t count)
-{
-    return sizeof(struct torci_catalogue) + count * sizeof(struct torc_keyspace *);
-}
 
 static bool
 has_name(const struct torc_keyspace *keyspace, struct torc_slice name)

@@ -273,12 +273,6 @@ torci_count(_Atomic(uint64_t) *counter, uint64_t more)
     torci_store(counter, torci_load(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
-static inline void
-torci_count_signed(_Atomic(int64_t) *counter, int64_t more)
-{
-    torci_store(counter, torci_load(counter, memory_order_relaxed) + more, memory_order_relaxed);
-}
-
 /* As torci_count(), for a counter that others than the shard's owner change as well. */
 static inline void
 torci_count_shared(_Atomic(uint64_t) *counter, uint64_t more)

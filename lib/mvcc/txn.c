@@ -43,6 +43,26 @@ torci_check_value(struct torc_slice value)
 }
 
 enum torc_status
+torci_check_bound(struct torc_slice bound)
+{
+    if (bound.data == NULL && bound.size > 0)
+        return torci_fail(TORC_INVALID, "a bound of %zu bytes without data", bound.size);
+    if (bound.size > TORC_KEY_SIZE_MAX)
+        return torci_fail(TORC_TOO_LARGE, "a bound of %zu bytes exceeds %u", bound.size, TORC_KEY_SIZE_MAX);
+    return TORC_OK;
+}
+
+enum torc_status
+torci_demand_expect(struct torci_demand *demand, const struct torc_slice *expected)
+{
+    *demand = (struct torci_demand){TORCI_DEMAND_ABSENT, {NULL, 0}};
+    if (expected == NULL)
+        return TORC_OK;
+    *demand = (struct torci_demand){TORCI_DEMAND_EQUAL, *expected};
+    return torci_check_value(*expected);
+}
+
+enum torc_status
 torci_txn_enter_any(struct torc_txn *txn)
 {
     if (txn == NULL)

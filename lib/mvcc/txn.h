@@ -26,6 +26,7 @@
 #include <torc/mvcc.h>
 
 #include "base/arena.h"
+#include "mvcc/install.h"
 #include "mvcc/read_set.h"
 #include "mvcc/snapshot.h"
 #include "mvcc/store.h"
@@ -74,9 +75,13 @@ void torci_txn_leave(struct torc_txn *txn);
 /* Free a finished one and all that it keeps. Exclusive. */
 void torci_txn_destroy(struct torc_txn *txn);
 
-/* Key and value within their limits? */
+/* Key, value and bound of a range (which may be empty) within their limits? */
 TORC_MUST_CHECK enum torc_status torci_check_key(struct torc_slice key);
 TORC_MUST_CHECK enum torc_status torci_check_value(struct torc_slice value);
+TORC_MUST_CHECK enum torc_status torci_check_bound(struct torc_slice bound);
+
+/* What compare_and_set demands: `*expected`, or that there is no value (NULL). TORC_INVALID, TORC_TOO_LARGE. */
+TORC_MUST_CHECK enum torc_status torci_demand_expect(struct torci_demand *demand, const struct torc_slice *expected);
 
 /* Serializable and able to write: its reads have to be noted. */
 static inline bool

@@ -152,18 +152,8 @@ static void
 setup(void *context)
 {
     struct world *world = context;
-    struct torc_allocator allocator = {torct_pool_allocate, torct_pool_release, world->pool};
-    struct torc_mvcc_options options;
 
-    torc_mvcc_options_init(&options);
-    options.expected_keys = 1;
-    options.hash_seed = 1 + torci_fiber_random() % 8;
-    if (world->pool != NULL) {
-        world->pool->used = 0;
-        options.allocator = &allocator;
-    }
-    if (torc_mvcc_open(&options, &world->store) != TORC_OK)
-        torci_fail_here("no store");
+    world->store = torct_open_in_pool(world->pool);
     world->keyspace = torc_mvcc_default(world->store);
     world->watch = NULL;
     world->fd = -1;

@@ -365,19 +365,13 @@ enum torc_status
 torc_txn_compare_and_set(struct torc_txn *txn, struct torc_slice key, const struct torc_slice *expected,
                          const struct torc_slice *desired)
 {
-    struct torci_demand demand = {expected == NULL ? TORCI_DEMAND_ABSENT : TORCI_DEMAND_EQUAL, {NULL, 0}};
+    struct torci_demand demand;
     struct intent intent = {key, {NULL, 0}, UINT64_MAX, desired == NULL ? TORCI_VERSION_TOMBSTONE : 0, false, &demand};
-    enum torc_status status;
+    enum torc_status status = torci_demand_expect(&demand, expected);
 
-    if (expected != NULL) {
-        status = torci_check_value(*expected);
-        if (status != TORC_OK)
-            return status;
-        demand.expected = *expected;
-    }
     if (desired != NULL)
         intent.value = *desired;
-    return checked_write(txn, &intent);
+    return status == TORC_OK ? checked_write(txn, &intent) : status;
 }
 
 enum torc_status
