@@ -26,12 +26,21 @@ enum {
     BENCH_THREADS_MAX = 64
 };
 
+/* What a commit that has returned survives. */
+enum bench_durability {
+    BENCH_IN_MEMORY,                /* Nothing: no files, or files in RAM. */
+    BENCH_DURABLE_LATER,            /* Nothing yet: files on a disk, no journal. */
+    BENCH_DURABLE_ASYNC,            /* A journal, which nobody waits for. */
+    BENCH_DURABLE_SYNC              /* The loss of power: it is on the disk. */
+};
+
 /* What an engine is opened for. */
 struct bench_spec {
     uint64_t keys;              /* How many will be loaded. */
     uint32_t value_size;
     uint32_t threads_max;
     bool churn;                 /* A long run of updates beside a reader: bound what garbage may take. */
+    enum bench_durability durability;   /* The engine's. */
 };
 
 enum bench_outcome {
@@ -49,7 +58,12 @@ enum {
     BENCH_CAN_SCAN = 2,
     BENCH_CAN_SERIALIZE = 4,    /* BENCH_SERIALIZABLE is something else than BENCH_READ_WRITE. */
     BENCH_CAN_ADD = 8,          /* Increment without read-modify-write by the caller. */
-    BENCH_IS_BASELINE = 16      /* Not a store: left out of "best peer". */
+    BENCH_IS_BASELINE = 16,     /* Not a store: left out of "best peer". */
+    BENCH_IS_LAZY = 32,         /* Commits do not wait for the disk. */
+    BENCH_IS_SYNC = 64,         /* Commits are on the disk when they return. */
+    BENCH_CAN_RECOVER = 128,    /* Opens what was closed. */
+    BENCH_CAN_REPLAY = 256,     /* Opens what was not closed, from its journal. */
+    BENCH_CAN_CHECKPOINT = 512  /* Beside running commits. */
 };
 
 struct bench_value {
@@ -69,7 +83,9 @@ struct bench_engine {
     const char *version;
     const char *settings;       /* One line for the report: isolation, durability, sizes. */
     unsigned abilities;
+    enum bench_durability durability;
 
+    /* With BENCH_IN_MEMORY an empty store, of which close leaves nothing; else what is in `directory`, which stays. */
     void *(*open)(const char *directory, const struct bench_spec *spec);       /* NULL: says why on stderr. */
     void (*close)(void *store);
     void *(*thread_begin)(void *store);
@@ -98,11 +114,20 @@ struct bench_engine {
 
     uint64_t (*memory_bytes)(void *store);      /* By its own accounting; NULL: it has none. */
     void (*settle)(void *store);                /* Finish deferred frees; NULL: nothing to do. */
+
+    /* Of durable engines; each may be NULL. Whether it was done. */
+    bool (*sync)(void *store);                  /* All that was committed is on the disk afterwards. */
+    bool (*checkpoint)(void *store);            /* From here on the journal before it is not needed. */
+    uint64_t (*syncs)(void *store);             /* Syncs of the journal so far. */
 };
 
 /* Engines that were compiled in, in report order; torc first. */
 extern const struct bench_engine *const bench_engines[];
 extern const unsigned bench_engine_count;
+
+/* The same with their files on a disk, each in the ways it can be durable. */
+extern const struct bench_engine *const bench_durable_engines[];
+extern const unsigned bench_durable_engine_count;
 
 /* ---- Keys and values ----------------------------------------------------------------------------------------- */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/engine_lmdb.c: LMDB on the driver's tmpfs.
+/* bench/engine_lmdb.c: LMDB on the driver's tmpfs, or on a disk.
  *
  * Settings   MDB_NOSYNC | MDB_NOMETASYNC | MDB_WRITEMAP | MDB_NOTLS | MDB_NORDAHEAD: no durability, the map itself in
- *            RAM. 4 GB map.
+ *            RAM. 4 GB map. On a disk MDB_NOTLS | MDB_NORDAHEAD only: every commit is synced, as by default.
  * Reads      Autocommit: renew the thread's read transaction, get, copy, reset. In a transaction values are lent from
  *            the map.
  * Writes     One writer at a time: a read-write transaction takes LMDB's writer mutex at begin and never conflicts
@@ -21,6 +21,7 @@
 struct environment {
     MDB_env *env;
     MDB_dbi dbi;
+    bool keep;                  /* The files, at close. */
     char path[512];
 };
 
@@ -52,8 +53,13 @@ static void *
 environment_open(const char *directory, const struct bench_spec *spec)
 {
     struct environment *environment = calloc(1, sizeof *environment);
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
     MDB_txn *txn;
     int result;
+
+    environment->keep = spec->durability != BENCH_IN_MEMORY;
+    if (!environment->keep)
+        flags |= MDB_NOSYNC | MDB_NOMETASYNC | MDB_WRITEMAP;
 
     snprintf(environment->path, sizeof environment->path, "%s/lmdb", directory);
     (void)mkdir(environment->path, 0700);
@@ -63,8 +69,7 @@ environment_open(const char *directory, const struct bench_spec *spec)
     if (result == 0)
         result = mdb_env_set_maxreaders(environment->env, spec->threads_max + 8);
     if (result == 0)
-        result = mdb_env_open(environment->env, environment->path,
-                              MDB_NOSYNC | MDB_NOMETASYNC | MDB_WRITEMAP | MDB_NOTLS | MDB_NORDAHEAD, 0600);
+        result = mdb_env_open(environment->env, environment->path, flags, 0600);
     if (result == 0)
         result = mdb_txn_begin(environment->env, NULL, 0, &txn);
     if (result == 0)
@@ -81,6 +86,10 @@ environment_close(void *context)
     char file[600];
 
     mdb_env_close(environment->env);
+    if (environment->keep) {
+        free(environment);
+        return;
+    }
     snprintf(file, sizeof file, "%s/data.mdb", environment->path);
     (void)unlink(file);
     snprintf(file, sizeof file, "%s/lock.mdb", environment->path);
@@ -255,24 +264,48 @@ memory_bytes(void *context)
     return ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
 }
 
+static bool
+sync_environment(void *context)
+{
+    struct environment *environment = context;
+
+    return outcome_of(mdb_env_sync(environment->env, 1)) == BENCH_OK;
+}
+
+/* Each commit syncs for itself alone. */
+static uint64_t
+commits(void *context)
+{
+    struct environment *environment = context;
+    MDB_envinfo info;
+
+    return mdb_env_info(environment->env, &info) == 0 ? info.me_last_txnid : 0;
+}
+
+enum { ABILITIES = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN };
+
+#define ENGINE(words, ...)                                                                                             \
+    {                                                                                                                  \
+        .name = words, .version = BENCH_LMDB_VERSION, .open = environment_open, .close = environment_close,            \
+        .thread_begin = thread_begin, .thread_end = thread_end, .get = get, .put = put, .begin = begin,                \
+        .read = read_key, .write = write_key, .commit = commit, .abort = abort_txn, .scan = scan,                      \
+        .memory_bytes = memory_bytes, __VA_ARGS__                                                                      \
+    }
+
 extern const struct bench_engine bench_engine_lmdb;
-const struct bench_engine bench_engine_lmdb = {
-    .name = "lmdb",
-    .version = BENCH_LMDB_VERSION,
+const struct bench_engine bench_engine_lmdb = ENGINE(
+    "lmdb",
     .settings = "MDB_NOSYNC, MDB_WRITEMAP, 4 GB map on tmpfs; one writer at a time, so transactions never "
                 "conflict and are serializable",
-    .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN,
-    .open = environment_open,
-    .close = environment_close,
-    .thread_begin = thread_begin,
-    .thread_end = thread_end,
-    .get = get,
-    .put = put,
-    .begin = begin,
-    .read = read_key,
-    .write = write_key,
-    .commit = commit,
-    .abort = abort_txn,
-    .scan = scan,
-    .memory_bytes = memory_bytes
-};
+    .abilities = ABILITIES);
+
+extern const struct bench_engine bench_engine_lmdb_sync;
+const struct bench_engine bench_engine_lmdb_sync = ENGINE(
+    "lmdb-sync",
+    .settings = "fully synchronous: neither MDB_NOSYNC nor MDB_NOMETASYNC nor MDB_WRITEMAP; 4 GB map; one writer at a "
+                "time, one sync per commit",
+    .abilities = ABILITIES | BENCH_IS_SYNC | BENCH_CAN_RECOVER,
+    .durability = BENCH_DURABLE_SYNC,
+    .sync = sync_environment,
+    .checkpoint = sync_environment,
+    .syncs = commits);

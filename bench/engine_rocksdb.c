@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/engine_rocksdb.c: RocksDB's OptimisticTransactionDB through its C interface.
  *
- * Settings   Write-ahead log off, no compression, files (if any) on the driver's tmpfs. The write buffer is so large
- *            that
- *            all keys and all updates of a workload stay in the memtable; for a long run of updates (`churn`) it is
- *            the default 64 MB, so that old versions can be compacted away. Memtable skip list, as by default.
+ * Settings   Write-ahead log off, files on the driver's tmpfs; or on, files on a disk, each commit synced or none. No
+ *            compression. The write buffer is so large that all keys and all updates of a workload stay in the
+ *            memtable; for a long run of updates (`churn`) it is the default 64 MB, so that old versions can be
+ *            compacted away. Memtable skip list, as by default.
  * Reads      Autocommit: rocksdb_get_pinned, then a copy. Read-only transaction: a snapshot and pinned gets, which is
  *            its
  *            cheapest form (no transaction object).
@@ -27,6 +27,7 @@ struct database {
     rocksdb_optimistictransaction_options_t *transaction_options;
     rocksdb_optimistictransactiondb_t *transactions;
     rocksdb_t *base;
+    bool keep;                              /* The files, at close. */
     char path[512];
 };
 
@@ -70,7 +71,9 @@ database_open(const char *directory, const struct bench_spec *spec)
     rocksdb_options_set_max_write_buffer_number(database->options, 4);
     rocksdb_options_set_uint64add_merge_operator(database->options);
     database->write_options = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_disable_WAL(database->write_options, 1);
+    rocksdb_writeoptions_disable_WAL(database->write_options, spec->durability == BENCH_IN_MEMORY);
+    rocksdb_writeoptions_set_sync(database->write_options, spec->durability == BENCH_DURABLE_SYNC);
+    database->keep = spec->durability != BENCH_IN_MEMORY;
     database->transaction_options = rocksdb_optimistictransaction_options_create();
     rocksdb_optimistictransaction_options_set_set_snapshot(database->transaction_options, 1);
     database->transactions = rocksdb_optimistictransactiondb_open(database->options, database->path, &error);
@@ -88,7 +91,8 @@ database_close(void *context)
 
     rocksdb_optimistictransactiondb_close_base_db(database->base);
     rocksdb_optimistictransactiondb_close(database->transactions);
-    rocksdb_destroy_db(database->options, database->path, &error);
+    if (!database->keep)
+        rocksdb_destroy_db(database->options, database->path, &error);
     (void)outcome_of(error);
     rocksdb_optimistictransaction_options_destroy(database->transaction_options);
     rocksdb_writeoptions_destroy(database->write_options);
@@ -294,26 +298,63 @@ memory_bytes(void *context)
     return bytes;
 }
 
+static bool
+sync_database(void *context)
+{
+    struct database *database = context;
+    char *error = NULL;
+
+    rocksdb_flush_wal(database->base, 1, &error);
+    return outcome_of(error) == BENCH_OK;
+}
+
+/* Its checkpoint is a flush of the memtable into a sorted file: the log before it is not needed any more. */
+static bool
+flush(void *context)
+{
+    struct database *database = context;
+    rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
+    char *error = NULL;
+
+    rocksdb_flushoptions_set_wait(options, 1);
+    rocksdb_flush(database->base, options, &error);
+    rocksdb_flushoptions_destroy(options);
+    return outcome_of(error) == BENCH_OK;
+}
+
+enum { ABILITIES = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN | BENCH_CAN_ADD };
+
+#define ENGINE(words, ...)                                                                                             \
+    {                                                                                                                  \
+        .name = words, .version = BENCH_ROCKSDB_VERSION, .open = database_open, .close = database_close,               \
+        .thread_begin = thread_begin, .thread_end = thread_end, .get = get, .put = put, .add = add, .begin = begin,    \
+        .read = read_key, .write = write_key, .commit = commit, .abort = abort_txn, .scan = scan,                      \
+        .memory_bytes = memory_bytes, __VA_ARGS__                                                                      \
+    }
+
 extern const struct bench_engine bench_engine_rocksdb;
-const struct bench_engine bench_engine_rocksdb = {
-    .name = "rocksdb",
-    .version = BENCH_ROCKSDB_VERSION,
+const struct bench_engine bench_engine_rocksdb = ENGINE(
+    "rocksdb",
     .settings =
         "OptimisticTransactionDB, snapshot isolation; WAL off; 6 GB memtable (64 MB beside the long reader), no "
         "compression, files on tmpfs; pinned gets; read-only transactions are plain snapshots",
-    .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN | BENCH_CAN_ADD,
-    .open = database_open,
-    .close = database_close,
-    .thread_begin = thread_begin,
-    .thread_end = thread_end,
-    .get = get,
-    .put = put,
-    .add = add,
-    .begin = begin,
-    .read = read_key,
-    .write = write_key,
-    .commit = commit,
-    .abort = abort_txn,
-    .scan = scan,
-    .memory_bytes = memory_bytes
-};
+    .abilities = ABILITIES);
+
+extern const struct bench_engine bench_engine_rocksdb_async;
+const struct bench_engine bench_engine_rocksdb_async = ENGINE(
+    "rocksdb-async",
+    .settings = "OptimisticTransactionDB; WAL on, written and not synced; 6 GB memtable, so nothing is flushed "
+                "meanwhile; no compression; otherwise defaults",
+    .abilities = ABILITIES | BENCH_IS_LAZY | BENCH_CAN_RECOVER | BENCH_CAN_REPLAY | BENCH_CAN_CHECKPOINT,
+    .durability = BENCH_DURABLE_ASYNC,
+    .sync = sync_database,
+    .checkpoint = flush);
+
+extern const struct bench_engine bench_engine_rocksdb_sync;
+const struct bench_engine bench_engine_rocksdb_sync = ENGINE(
+    "rocksdb-sync",
+    .settings = "the same, every commit with sync",
+    .abilities = ABILITIES | BENCH_IS_SYNC,
+    .durability = BENCH_DURABLE_SYNC,
+    .sync = sync_database,
+    .checkpoint = flush);

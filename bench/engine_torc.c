@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/engine_torc.c: torc's own store.
  *
- * Settings   Defaults, plus the hint how many keys will come. In memory, no journal.
+ * Settings   Defaults, plus the hint how many keys will come. In memory, or with a directory in each of the store's
+ *            three ways to be durable.
  * Reads      torc_mvcc_get copies; torc_txn_get lends.
  * Retries    torc_txn_run, with attempts_max and back-off as by default; begin, commit and abort by hand where the
  *            driver counts on one attempt. */
@@ -63,12 +64,20 @@ key_slice(const uint8_t *key)
 static void *
 store_open(const char *directory, const struct bench_spec *spec)
 {
+    static const enum torc_durability modes[] = { [BENCH_DURABLE_LATER] = TORC_DURABILITY_NONE,
+                                                  [BENCH_DURABLE_ASYNC] = TORC_DURABILITY_ASYNC,
+                                                  [BENCH_DURABLE_SYNC] = TORC_DURABILITY_SYNC };
     struct torc_mvcc_options options;
     struct torc_mvcc *store;
+    char path[512];
 
-    (void)directory;
     torc_mvcc_options_init(&options);
     options.expected_keys = spec->keys;
+    if (spec->durability != BENCH_IN_MEMORY) {
+        snprintf(path, sizeof path, "%s/torc", directory);
+        options.directory = path;
+        options.durability = modes[spec->durability];
+    }
     if (torc_mvcc_open(&options, &store) != TORC_OK) {
         fprintf(stderr, "torc: %s\n", torc_detail());
         return NULL;
@@ -243,27 +252,69 @@ settle(void *store)
         fprintf(stderr, "torc: collect: %s\n", torc_detail());
 }
 
+static bool
+sync_store(void *store)
+{
+    return torc_mvcc_sync(store) == TORC_OK;
+}
+
+static bool
+checkpoint(void *store)
+{
+    return torc_mvcc_checkpoint(store, true) == TORC_OK;
+}
+
+static uint64_t
+syncs(void *store)
+{
+    struct torc_durability_stats stats;
+
+    return torc_mvcc_durability(store, &stats) == TORC_OK ? stats.flushes : 0;
+}
+
+enum { ABILITIES = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN | BENCH_CAN_SERIALIZE | BENCH_CAN_ADD };
+
+#define ENGINE(words, ...)                                                                                             \
+    {                                                                                                                  \
+        .name = words, .version = TORC_VERSION, .open = store_open, .close = store_close,                              \
+        .thread_begin = thread_begin, .thread_end = free, .get = get, .put = put, .add = add, .begin = begin,          \
+        .read = read_key, .write = write_key, .commit = commit, .abort = abort_txn, .run = run, .scan = scan,          \
+        .memory_bytes = memory_bytes, .settle = settle, __VA_ARGS__                                                    \
+    }
+
 extern const struct bench_engine bench_engine_torc;
-const struct bench_engine bench_engine_torc = {
-    .name = "torc",
-    .version = TORC_VERSION,
+const struct bench_engine bench_engine_torc = ENGINE(
+    "torc",
     .settings = "snapshot isolation; in memory; default options with the number of keys as a hint; reads in a "
                 "transaction lend the value",
-    .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN | BENCH_CAN_SERIALIZE | BENCH_CAN_ADD,
-    .open = store_open,
-    .close = store_close,
-    .thread_begin = thread_begin,
-    .thread_end = free,
-    .get = get,
-    .put = put,
-    .add = add,
-    .begin = begin,
-    .read = read_key,
-    .write = write_key,
-    .commit = commit,
-    .abort = abort_txn,
-    .run = run,
-    .scan = scan,
-    .memory_bytes = memory_bytes,
-    .settle = settle
-};
+    .abilities = ABILITIES);
+
+extern const struct bench_engine bench_engine_torc_none;
+const struct bench_engine bench_engine_torc_none = ENGINE(
+    "torc-none",
+    .settings = "a directory, TORC_DURABILITY_NONE: no journal, a checkpoint when asked and at close; otherwise "
+                "default options with the number of keys as a hint",
+    .abilities = ABILITIES | BENCH_IS_LAZY | BENCH_CAN_CHECKPOINT,
+    .durability = BENCH_DURABLE_LATER,
+    .checkpoint = checkpoint);
+
+extern const struct bench_engine bench_engine_torc_async;
+const struct bench_engine bench_engine_torc_async = ENGINE(
+    "torc-async",
+    .settings = "TORC_DURABILITY_ASYNC: every flush of the journal is synced, no commit waits for it; a checkpoint by "
+                "itself after 256 MiB of journal, as by default",
+    .abilities = ABILITIES | BENCH_IS_LAZY | BENCH_CAN_RECOVER | BENCH_CAN_REPLAY | BENCH_CAN_CHECKPOINT,
+    .durability = BENCH_DURABLE_ASYNC,
+    .sync = sync_store,
+    .checkpoint = checkpoint,
+    .syncs = syncs);
+
+extern const struct bench_engine bench_engine_torc_sync;
+const struct bench_engine bench_engine_torc_sync = ENGINE(
+    "torc-sync",
+    .settings = "TORC_DURABILITY_SYNC: a commit returns when it is on the disk",
+    .abilities = ABILITIES | BENCH_IS_SYNC,
+    .durability = BENCH_DURABLE_SYNC,
+    .sync = sync_store,
+    .checkpoint = checkpoint,
+    .syncs = syncs);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/engine_wiredtiger.c: WiredTiger, wholly in memory.
+/* bench/engine_wiredtiger.c: WiredTiger, wholly in memory, or on a disk with its log.
  *
  * Settings   in_memory, no log, a cache larger than all data, row-store B-tree; one session and one cursor per thread.
+ *            On a disk the same cache, log on, each commit synced (transaction_sync, method fsync) or none; no
+ *            checkpoints but those that are asked for.
  * Reads      Autocommit: search and copy. In a transaction the cursor lends the value until its next use.
  * Isolation  Snapshot for every session; a write to a key somebody else wrote meanwhile rolls back at once
  *            (WT_ROLLBACK). */
@@ -46,15 +48,19 @@ connection_open(const char *directory, const struct bench_spec *spec)
 {
     struct connection *connection = calloc(1, sizeof *connection);
     char path[512];
-    char config[256];
+    char config[320];
     WT_SESSION *session;
     int result;
 
     snprintf(path, sizeof path, "%s/wiredtiger", directory);
     (void)mkdir(path, 0700);
-    snprintf(config, sizeof config,
-             "create,in_memory=true,cache_size=%uGB,session_max=%u,eviction_dirty_target=80,eviction_dirty_trigger=95",
-             spec->churn ? 4u : 8u, spec->threads_max + 32);
+    snprintf(config, sizeof config, "create,cache_size=%uGB,session_max=%u,%s%s", spec->churn ? 4u : 8u,
+             spec->threads_max + 32,
+             spec->durability == BENCH_IN_MEMORY ? "in_memory=true,eviction_dirty_target=80,eviction_dirty_trigger=95"
+                                                 : "statistics=(fast),log=(enabled=true),transaction_sync=",
+             spec->durability == BENCH_DURABLE_SYNC    ? "(enabled=true,method=fsync)"
+             : spec->durability == BENCH_DURABLE_ASYNC ? "(enabled=false)"
+                                                       : "");
     result = wiredtiger_open(path, NULL, config, &connection->connection);
     if (outcome_of(result) != BENCH_OK)
         return NULL;
@@ -222,24 +228,99 @@ scan(void *context, const uint8_t *from, uint64_t limit, bench_visit *visit, voi
     return count;
 }
 
+/* Run `act` in a session of its own. */
+static bool
+in_session(void *context, int (*act)(WT_SESSION *session))
+{
+    struct connection *connection = context;
+    WT_SESSION *session;
+    int result = connection->connection->open_session(connection->connection, NULL, NULL, &session);
+
+    if (outcome_of(result) != BENCH_OK)
+        return false;
+    result = act(session);
+    (void)session->close(session, NULL);
+    return outcome_of(result) == BENCH_OK;
+}
+
+static int
+flush_log(WT_SESSION *session)
+{
+    return session->log_flush(session, "sync=on");
+}
+
+static int
+write_checkpoint(WT_SESSION *session)
+{
+    return session->checkpoint(session, NULL);
+}
+
+static bool
+sync_connection(void *context)
+{
+    return in_session(context, flush_log);
+}
+
+static bool
+checkpoint(void *context)
+{
+    return in_session(context, write_checkpoint);
+}
+
+static uint64_t
+syncs(void *context)
+{
+    struct connection *connection = context;
+    WT_SESSION *session;
+    WT_CURSOR *cursor;
+    const char *name;
+    const char *text;
+    uint64_t count = 0;
+
+    if (connection->connection->open_session(connection->connection, NULL, NULL, &session) != 0)
+        return 0;
+    if (session->open_cursor(session, "statistics:", NULL, NULL, &cursor) == 0) {
+        cursor->set_key(cursor, WT_STAT_CONN_LOG_SYNC);
+        if (cursor->search(cursor) != 0 || cursor->get_value(cursor, &name, &text, &count) != 0)
+            count = 0;
+    }
+    (void)session->close(session, NULL);
+    return count;
+}
+
+enum { ABILITIES = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN };
+
+#define ENGINE(words, ...)                                                                                             \
+    {                                                                                                                  \
+        .name = words, .version = BENCH_WIREDTIGER_VERSION, .open = connection_open, .close = connection_close,        \
+        .thread_begin = thread_begin, .thread_end = thread_end, .get = get, .put = write_key, .begin = begin,          \
+        .read = read_key, .write = write_key, .commit = commit, .abort = abort_txn, .scan = scan, __VA_ARGS__          \
+    }
+
 extern const struct bench_engine bench_engine_wiredtiger;
-const struct bench_engine bench_engine_wiredtiger = {
-    .name = "wiredtiger",
-    .version = BENCH_WIREDTIGER_VERSION,
+const struct bench_engine bench_engine_wiredtiger = ENGINE(
+    "wiredtiger",
     .settings =
         "in_memory=true, no log; snapshot isolation; 8 GB cache (4 GB beside the long reader); one session and cursor "
         "per thread",
-    .abilities = BENCH_CAN_TRANSACT | BENCH_CAN_SCAN,
-    .open = connection_open,
-    .close = connection_close,
-    .thread_begin = thread_begin,
-    .thread_end = thread_end,
-    .get = get,
-    .put = write_key,
-    .begin = begin,
-    .read = read_key,
-    .write = write_key,
-    .commit = commit,
-    .abort = abort_txn,
-    .scan = scan
-};
+    .abilities = ABILITIES);
+
+extern const struct bench_engine bench_engine_wiredtiger_async;
+const struct bench_engine bench_engine_wiredtiger_async = ENGINE(
+    "wiredtiger-async",
+    .settings = "log on, transaction_sync off; 8 GB cache; no checkpoint but when asked and at close",
+    .abilities = ABILITIES | BENCH_IS_LAZY | BENCH_CAN_RECOVER | BENCH_CAN_REPLAY | BENCH_CAN_CHECKPOINT,
+    .durability = BENCH_DURABLE_ASYNC,
+    .sync = sync_connection,
+    .checkpoint = checkpoint,
+    .syncs = syncs);
+
+extern const struct bench_engine bench_engine_wiredtiger_sync;
+const struct bench_engine bench_engine_wiredtiger_sync = ENGINE(
+    "wiredtiger-sync",
+    .settings = "the same, transaction_sync on with method=fsync",
+    .abilities = ABILITIES | BENCH_IS_SYNC,
+    .durability = BENCH_DURABLE_SYNC,
+    .sync = sync_connection,
+    .checkpoint = checkpoint,
+    .syncs = syncs);

@@ -3,17 +3,25 @@
 #include "bench.h"
 
 extern const struct bench_engine bench_engine_torc;
+extern const struct bench_engine bench_engine_torc_none;
+extern const struct bench_engine bench_engine_torc_async;
+extern const struct bench_engine bench_engine_torc_sync;
 #ifdef BENCH_WITH_LFHT
 extern const struct bench_engine bench_engine_lfht;
 #endif
 #ifdef BENCH_WITH_ROCKSDB
 extern const struct bench_engine bench_engine_rocksdb;
+extern const struct bench_engine bench_engine_rocksdb_async;
+extern const struct bench_engine bench_engine_rocksdb_sync;
 #endif
 #ifdef BENCH_WITH_WIREDTIGER
 extern const struct bench_engine bench_engine_wiredtiger;
+extern const struct bench_engine bench_engine_wiredtiger_async;
+extern const struct bench_engine bench_engine_wiredtiger_sync;
 #endif
 #ifdef BENCH_WITH_LMDB
 extern const struct bench_engine bench_engine_lmdb;
+extern const struct bench_engine bench_engine_lmdb_sync;
 #endif
 
 const struct bench_engine *const bench_engines[] = {
@@ -34,3 +42,23 @@ const struct bench_engine *const bench_engines[] = {
 };
 
 const unsigned bench_engine_count = sizeof bench_engines / sizeof *bench_engines - 1;
+
+const struct bench_engine *const bench_durable_engines[] = {
+    &bench_engine_torc_none,
+    &bench_engine_torc_async,
+    &bench_engine_torc_sync,
+#ifdef BENCH_WITH_ROCKSDB
+    &bench_engine_rocksdb_async,
+    &bench_engine_rocksdb_sync,
+#endif
+#ifdef BENCH_WITH_WIREDTIGER
+    &bench_engine_wiredtiger_async,
+    &bench_engine_wiredtiger_sync,
+#endif
+#ifdef BENCH_WITH_LMDB
+    &bench_engine_lmdb_sync,
+#endif
+    NULL
+};
+
+const unsigned bench_durable_engine_count = sizeof bench_durable_engines / sizeof *bench_durable_engines - 1;

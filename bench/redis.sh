@@ -81,7 +81,7 @@ await() {
 }
 
 torcd_port=$(free_port)
-"$torcd" --port "$torcd_port" --threads "$torcd_threads" > "$directory/torcd.log" 2>&1 &
+"$torcd" --memory-only --port "$torcd_port" --threads "$torcd_threads" > "$directory/torcd.log" 2>&1 &
 torcd_pid=$!
 await torcd $torcd_pid "$torcd_port"
 redis_port=$(free_port)

@@ -29,6 +29,10 @@ bench_figure_add(struct bench_figure *figure, const struct bench_result *result)
     total->busy += result->busy;
     total->wrong += result->wrong;
     total->faults += result->faults;
+    total->syncs += result->syncs;
+    total->checkpoints += result->checkpoints;
+    total->checkpoint_s += result->checkpoint_s;
+    total->drain_s += result->drain_s;
     total->wall_s += result->wall_s;
     total->cpu_s += result->cpu_s;
     torci_histogram_merge(&total->latency, &result->latency);
@@ -149,15 +153,10 @@ bench_report_clean(const struct bench_report *report)
 
 /* ---- Words --------------------------------------------------------------------------------------------------- */
 
-struct text {
-    char bytes[64];
-};
-
-/* 1234567 -> "1.23 M". */
-static struct text
-amount(double x)
+struct bench_text
+bench_amount(double x)
 {
-    struct text text;
+    struct bench_text text;
 
     if (x >= 1e9)
         snprintf(text.bytes, sizeof text.bytes, "%.3g G", x / 1e9);
@@ -170,25 +169,27 @@ amount(double x)
     return text;
 }
 
-static struct text
-duration(uint64_t ns)
+struct bench_text
+bench_duration(uint64_t ns)
 {
-    struct text text;
+    struct bench_text text;
 
     if (ns < 1000)
         snprintf(text.bytes, sizeof text.bytes, "%u ns", (unsigned)ns);
     else if (ns < 999500)
         snprintf(text.bytes, sizeof text.bytes, "%.3g µs", (double)ns / 1e3);
-    else
+    else if (ns < 999500000)
         snprintf(text.bytes, sizeof text.bytes, "%.3g ms", (double)ns / 1e6);
+    else
+        snprintf(text.bytes, sizeof text.bytes, "%.3g s", (double)ns / 1e9);
     return text;
 }
 
 /* The value of the first line of a file that begins with `name`; the whole first line if `name` is "". */
-static struct text
+static struct bench_text
 line_of(const char *path, const char *name)
 {
-    struct text text = { "" };
+    struct bench_text text = { "" };
     char line[256];
     FILE *file = fopen(path, "r");
 
@@ -206,10 +207,10 @@ line_of(const char *path, const char *name)
     return text;
 }
 
-static struct text
+static struct bench_text
 today(void)
 {
-    struct text text;
+    struct bench_text text;
     time_t now = time(NULL);
 
     strftime(text.bytes, sizeof text.bytes, "%Y-%m-%d %H:%M UTC", gmtime(&now));
@@ -225,8 +226,8 @@ latency_max(const struct torci_histogram *latency)
     return summary.max;
 }
 
-static bool
-measured(const struct bench_report *report, unsigned workload, unsigned thread_index)
+bool
+bench_measured(const struct bench_report *report, unsigned workload, unsigned thread_index)
 {
     for (unsigned i = 0; i < report->engine_count; i++) {
         const struct bench_figure *figure = bench_report_figure(report, workload, thread_index, i);
@@ -245,8 +246,8 @@ is_throughput(const struct bench_workload *workload)
 
 /* ---- Markdown ------------------------------------------------------------------------------------------------ */
 
-static void
-write_machine(const struct bench_report *report, FILE *file)
+void
+bench_report_machine(const struct bench_report *report, FILE *file)
 {
     struct utsname system;
 
@@ -283,8 +284,8 @@ write_heads(const struct bench_report *report, FILE *file, const char *first, co
     fprintf(file, "\n");
 }
 
-static void
-write_rate(const struct bench_figure *figure, FILE *file)
+void
+bench_report_rate(const struct bench_figure *figure, FILE *file)
 {
     double least;
     double most;
@@ -302,13 +303,13 @@ write_rate(const struct bench_figure *figure, FILE *file)
         least = figure->rate[i] < least ? figure->rate[i] : least;
         most = figure->rate[i] > most ? figure->rate[i] : most;
     }
-    fprintf(file, " %s", amount(bench_figure_median(figure)).bytes);
+    fprintf(file, " %s", bench_amount(bench_figure_median(figure)).bytes);
     if (figure->rounds > 1)
-        fprintf(file, " (%s–%s)", amount(least).bytes, amount(most).bytes);
+        fprintf(file, " (%s–%s)", bench_amount(least).bytes, bench_amount(most).bytes);
     if (figure->total.faults != 0)
         fprintf(file, " **%llu faults**", (unsigned long long)figure->total.faults);
     if (figure->total.busy != 0)
-        fprintf(file, " [%s busy]", amount((double)figure->total.busy).bytes);
+        fprintf(file, " [%s busy]", bench_amount((double)figure->total.busy).bytes);
     fprintf(file, " |");
 }
 
@@ -336,11 +337,11 @@ write_throughput(const struct bench_report *report, FILE *file)
     write_heads(report, file, "| workload | threads |", last, 2);
     for (unsigned w = 0; w < bench_workload_count; w++) {
         for (unsigned t = 0; t < report->thread_counts; t++) {
-            if (!is_throughput(&bench_workloads[w]) || !measured(report, w, t))
+            if (!is_throughput(&bench_workloads[w]) || !bench_measured(report, w, t))
                 continue;
             fprintf(file, "| %s | %u |", bench_workloads[w].title, report->threads[t]);
             for (unsigned e = 0; e < report->engine_count; e++)
-                write_rate(bench_report_figure(report, w, t, e), file);
+                bench_report_rate(bench_report_figure(report, w, t, e), file);
             write_ratio(report, w, t, bench_best_peer(report, w, t, NULL), true, file);
             write_ratio(report, w, t, bench_find_engine(report, "lfht"), false, file);
             fprintf(file, "\n");
@@ -365,7 +366,7 @@ write_conflicts(const struct bench_report *report, FILE *file)
     write_heads(report, file, "| workload | threads |", NULL, 0);
     for (unsigned w = 0; w < bench_workload_count; w++) {
         for (unsigned t = 0; t < report->thread_counts; t++) {
-            if (!retries(&bench_workloads[w]) || !measured(report, w, t))
+            if (!retries(&bench_workloads[w]) || !bench_measured(report, w, t))
                 continue;
             fprintf(file, "| %s | %u |", bench_workloads[w].title, report->threads[t]);
             for (unsigned e = 0; e < report->engine_count; e++) {
@@ -392,7 +393,7 @@ write_latencies(const struct bench_report *report, FILE *file)
     write_heads(report, file, "| workload | threads |", NULL, 0);
     for (unsigned w = 0; w < bench_workload_count; w++) {
         for (unsigned t = 0; t < report->thread_counts; t++) {
-            if (!measured(report, w, t) || bench_workloads[w].kind == BENCH_MEMORY)
+            if (!bench_measured(report, w, t) || bench_workloads[w].kind == BENCH_MEMORY)
                 continue;
             fprintf(file, "| %s | %u |", bench_workloads[w].title, report->threads[t]);
             for (unsigned e = 0; e < report->engine_count; e++) {
@@ -401,10 +402,10 @@ write_latencies(const struct bench_report *report, FILE *file)
                 if (torci_histogram_count(latency) == 0)
                     fprintf(file, " – |");
                 else
-                    fprintf(file, " %s / %s / %s / %s |", duration(torci_histogram_quantile(latency, 1, 2)).bytes,
-                            duration(torci_histogram_quantile(latency, 99, 100)).bytes,
-                            duration(torci_histogram_quantile(latency, 999, 1000)).bytes,
-                            duration(latency_max(latency)).bytes);
+                    fprintf(file, " %s / %s / %s / %s |", bench_duration(torci_histogram_quantile(latency, 1, 2)).bytes,
+                            bench_duration(torci_histogram_quantile(latency, 99, 100)).bytes,
+                            bench_duration(torci_histogram_quantile(latency, 999, 1000)).bytes,
+                            bench_duration(latency_max(latency)).bytes);
             }
             fprintf(file, "\n");
         }
@@ -463,9 +464,10 @@ write_long_reader(const struct bench_report *report, FILE *file)
             if (figure->rounds == 0)
                 continue;
             fprintf(file, "| %s | %u | %s | %s | %.1f %% | %s | %.0f MB | %.0f MB | %.0f MB%s |\n",
-                    report->engines[e]->name, report->threads[t], amount(figures.before).bytes,
-                    amount(figures.with).bytes, figures.before > 0 ? 100 - 100 * figures.with / figures.before : 0,
-                    amount(figures.after).bytes, (double)figures.resident_begin / 1e6,
+                    report->engines[e]->name, report->threads[t], bench_amount(figures.before).bytes,
+                    bench_amount(figures.with).bytes,
+                    figures.before > 0 ? 100 - 100 * figures.with / figures.before : 0,
+                    bench_amount(figures.after).bytes, (double)figures.resident_begin / 1e6,
                     (double)figures.resident_end / 1e6, (double)figures.resident_after / 1e6,
                     figure->total.busy != 0 ? " (limit reached)" : "");
         }
@@ -476,7 +478,7 @@ static bool
 section_wanted(const struct bench_report *report, const char *workload)
 {
     for (unsigned t = 0; t < report->thread_counts; t++)
-        if (measured(report, bench_find_workload(workload), t))
+        if (bench_measured(report, bench_find_workload(workload), t))
             return true;
     return false;
 }
@@ -484,9 +486,12 @@ section_wanted(const struct bench_report *report, const char *workload)
 void
 bench_report_markdown(const struct bench_report *report, FILE *file)
 {
-    write_machine(report, file);
-    if (bench_find_engine(report, "torc") != UINT_MAX)
-        bench_report_targets(report, file);
+    bench_report_machine(report, file);
+    if (report->durable) {
+        bench_report_durable(report, file);
+        return;
+    }
+    bench_report_targets(report, file);
     write_throughput(report, file);
     write_conflicts(report, file);
     if (section_wanted(report, "memory"))
@@ -549,6 +554,12 @@ write_figure(const struct bench_report *report, FILE *file, unsigned w, unsigned
         fprintf(file, ", \"records\": %llu, \"resident_bytes\": %llu, \"accounted_bytes\": %llu",
                 (unsigned long long)total->records, (unsigned long long)total->resident_bytes,
                 (unsigned long long)total->accounted_bytes);
+    if (total->syncs != 0)
+        fprintf(file, ", \"syncs\": %llu", (unsigned long long)total->syncs);
+    if (bench_workloads[w].durable)
+        fprintf(file, ", \"drain_s\": %.6f", total->drain_s);
+    if (total->checkpoints != 0)
+        fprintf(file, ", \"checkpoints\": %u, \"checkpoint_s\": %.3f", total->checkpoints, total->checkpoint_s);
     if (total->points != 0)
         write_series(file, total);
     fprintf(file, " }");
@@ -624,7 +635,7 @@ write_plot(const struct bench_plot *plot, const char *directory, const char *kin
 static int
 plot_over_threads(const struct bench_report *report, unsigned w, const char *directory)
 {
-    struct text names[BENCH_THREAD_COUNTS_MAX];
+    struct bench_text names[BENCH_THREAD_COUNTS_MAX];
     const char *name_pointers[BENCH_THREAD_COUNTS_MAX];
     struct bench_plot plot = { .title = bench_workloads[w].title,
                                .x_label = "threads",
@@ -666,6 +677,8 @@ plot_latencies(const struct bench_report *report, unsigned w, const char *direct
                                .x_names = names, .x_count = sizeof names / sizeof *names, .y_log = true };
     unsigned t = report->thread_counts - 1;
 
+    while (t > 0 && !bench_measured(report, w, t))
+        t--;
     snprintf(title, sizeof title, "%s, %u threads", bench_workloads[w].title, report->threads[t]);
     for (unsigned e = 0; e < report->engine_count; e++) {
         const struct torci_histogram *latency = &bench_report_figure(report, w, t, e)->total.latency;
@@ -688,11 +701,13 @@ plot_latencies(const struct bench_report *report, unsigned w, const char *direct
 static int
 plot_over_time(const struct bench_report *report, unsigned w, bool memory, const char *directory)
 {
-    struct bench_plot plot = { .title =
-                                   memory ? "memory beside a long reader" : "updates of 1000 keys beside a long reader",
+    bool checkpoints = bench_workloads[w].kind == BENCH_CHECKPOINT;
+    struct bench_plot plot = { .title = memory ? "memory beside a long reader" : bench_workloads[w].title,
                                .x_label = "seconds",
-                               .y_label = memory ? "resident bytes" : "updates per second",
-                               .mark_name = "reader open" };
+                               .y_label = memory        ? "resident bytes"
+                                          : checkpoints ? "operations per second"
+                                                        : "updates per second",
+                               .mark_name = checkpoints ? "checkpoints" : "reader open" };
 
     for (unsigned e = 0; e < report->engine_count; e++) {
         for (unsigned t = 0; t < report->thread_counts; t++) {
@@ -708,8 +723,10 @@ plot_over_time(const struct bench_report *report, unsigned w, bool memory, const
                 line->x[i] = total->series[i].at_s;
                 line->y[i] = memory ? (double)total->series[i].resident_bytes : total->series[i].operations_per_s;
             }
-            plot.mark_from = total->series[total->reader_begins - 1].at_s;
-            plot.mark_to = total->series[total->reader_ends - 1].at_s;
+            if (plot.lines == 0) {      /* The first engine's: torc's. */
+                plot.mark_from = total->series[total->reader_begins - 1].at_s;
+                plot.mark_to = total->series[total->reader_ends - 1].at_s;
+            }
             plot.lines++;
         }
     }
@@ -724,6 +741,10 @@ bench_report_plots(const struct bench_report *report, const char *directory)
     for (unsigned w = 0; w < bench_workload_count; w++) {
         switch (bench_workloads[w].kind) {
         case BENCH_MEMORY:
+        case BENCH_RECOVERY:
+            break;
+        case BENCH_CHECKPOINT:
+            result |= plot_over_time(report, w, false, directory);
             break;
         case BENCH_LONG_READER:
             result |= plot_over_time(report, w, false, directory);

@@ -23,6 +23,9 @@ struct bench_report {
     double long_reader_seconds;
     unsigned rounds;
     uint64_t seed;
+    bool durable;                       /* Which chapter: its workloads only, and its tables. */
+    double sync_us;                     /* Of 4 KiB written and synced where the files are: the middle. */
+    double sync_us_p99;
     const char *command;
     const struct bench_engine *engines[16];
     unsigned engine_count;
@@ -37,6 +40,22 @@ struct bench_figure *bench_report_figure(const struct bench_report *report, unsi
 void bench_figure_add(struct bench_figure *figure, const struct bench_result *result);
 
 void bench_report_markdown(const struct bench_report *report, FILE *file);
+
+/* What follows the machine in it, of the durable engines (report_durable.c). */
+void bench_report_durable(const struct bench_report *report, FILE *file);
+
+/* Parts of tables. */
+struct bench_text {
+    char bytes[64];
+};
+struct bench_text bench_amount(double x);               /* 1234567 -> "1.23 M". */
+struct bench_text bench_duration(uint64_t ns);
+void bench_report_machine(const struct bench_report *report, FILE *file);
+void bench_report_rate(const struct bench_figure *figure, FILE *file);
+
+/* Whether any engine ran this workload. */
+bool bench_measured(const struct bench_report *report, unsigned workload, unsigned thread_index);
+
 void bench_report_json(const struct bench_report *report, FILE *file);
 
 /* Write every plot into `directory`, which exists. Returns 0, or -1 with errno. */

@@ -199,6 +199,18 @@ read_write_body(void *thread, void *context)
     return outcome;
 }
 
+static enum bench_outcome
+write_body(void *thread, void *context)
+{
+    struct bench_worker *worker = context;
+    enum bench_outcome outcome = BENCH_OK;
+
+    worker->attempts++;
+    for (unsigned i = 0; i < 4 && outcome == BENCH_OK; i++)
+        outcome = write_in(worker, thread, worker->ids[i], torci_random_next(&worker->random));
+    return outcome;
+}
+
 static void
 visit_entry(void *context, const uint8_t *key, size_t key_size, struct bench_value value)
 {
@@ -332,10 +344,28 @@ step_mix(struct bench_worker *worker)
     return 1;
 }
 
-static uint64_t
-step_read_write_txn(struct bench_worker *worker)
+/* Operations so far, for who looks on. */
+static void
+publish(struct bench_worker *worker, uint64_t done)
 {
-    for (unsigned i = 0; i < 8; i++) {
+    /* Relaxed: owner thread only writes; read for a plot. */
+    atomic_store_explicit(&worker->published, worker->operations + done, memory_order_relaxed);
+}
+
+static uint64_t
+step_mix_watched(struct bench_worker *worker)
+{
+    uint64_t done = step_mix(worker);
+
+    publish(worker, done);
+    return done;
+}
+
+/* Draw ids that differ. */
+static void
+draw_ids(struct bench_worker *worker, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
         bool seen;
 
         do {
@@ -345,7 +375,20 @@ step_read_write_txn(struct bench_worker *worker)
                 seen |= worker->ids[j] == worker->ids[i];
         } while (seen);
     }
+}
+
+static uint64_t
+step_read_write_txn(struct bench_worker *worker)
+{
+    draw_ids(worker, 8);
     return transact(worker, read_write_body);
+}
+
+static uint64_t
+step_write_txn(struct bench_worker *worker)
+{
+    draw_ids(worker, 4);
+    return transact(worker, write_body);
 }
 
 static uint64_t
@@ -435,8 +478,7 @@ step_update_hot(struct bench_worker *worker)
     uint64_t keys = worker->run->session->spec.keys;
     uint64_t done = put_id(worker, torci_random_below(&worker->random, keys < BENCH_HOT_KEYS ? keys : BENCH_HOT_KEYS));
 
-    /* Relaxed: owner thread only writes; read for a plot. */
-    atomic_store_explicit(&worker->published, worker->operations + done, memory_order_relaxed);
+    publish(worker, done);
     return done;
 }
 
@@ -459,9 +501,12 @@ bench_choose_step(struct bench_run *run)
         [BENCH_COUNTER_ADD] = { step_counter_add, 16 },
         [BENCH_LOAD] = { bench_step_load, 8 },
         [BENCH_MEMORY] = { bench_step_load, 8 },
+        [BENCH_WRITE_TXN] = { step_write_txn, 1 },
+        [BENCH_CHECKPOINT] = { step_mix_watched, 16 },
+        [BENCH_RECOVERY] = { bench_step_load, 8 },
         [BENCH_LONG_READER] = { step_update_hot, 8 }
     };
 
     run->step = steps[run->workload->kind].step;
-    run->stride = steps[run->workload->kind].stride;
+    run->stride = (run->workload->needs & BENCH_IS_SYNC) != 0 ? 1 : steps[run->workload->kind].stride;
 }

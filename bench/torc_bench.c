@@ -5,14 +5,17 @@
  * again, so
  * that a change of the machine's mood meets them all. Engines that wrote are loaded afresh before the next workload. */
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <getopt.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -20,19 +23,34 @@
 
 #define ZIPF_THETA 0.99
 
-/* The lines of a document between which the report belongs. */
-#define UPDATE_BEGIN "<!-- torc-bench begin -->\n"
-#define UPDATE_END "<!-- torc-bench end -->\n"
+/* What is measured together: engines that do the same work, the workloads that show it. */
+static const struct chapter {
+    const char *name;
+    const struct bench_engine *const *engines;
+    const unsigned *engine_count;
+    const char *directory;          /* Where files are, if not said. */
+    const char *threads;
+    const char *update_begin;       /* The lines of a document between which the report belongs. */
+    const char *update_end;
+} chapters[] = {
+    { "mvcc", bench_engines, &bench_engine_count, "/dev/shm", "1,2,8", "<!-- torc-bench begin -->\n",
+      "<!-- torc-bench end -->\n" },
+    { "durable", bench_durable_engines, &bench_durable_engine_count, BENCH_DIRECTORY, "1,2,8,64",
+      "<!-- torc-bench durable begin -->\n", "<!-- torc-bench durable end -->\n" }
+};
 
 struct settings {
     struct bench_report report;
+    const struct chapter *chapter;
     const char *engines;            /* Comma-separated patterns; NULL: all. */
     const char *workloads;
     const char *markdown;
-    const char *update;             /* A file with UPDATE_BEGIN and UPDATE_END. */
+    const char *update;             /* A file with the chapter's two lines. */
     const char *json;
     const char *plots;
-    const char *directory;
+    const char *directory;          /* NULL: the chapter's. */
+    bool reopen;
+    bool smoke;
     bool list;
 };
 
@@ -63,19 +81,21 @@ print_help(void)
 {
     printf(
         "usage: torc-bench [mvcc] [options]\n"
+        "       torc-bench durable [options]\n"
         "       torc-bench wire [options of bench/redis.sh]\n\n"
-        "Measures torc's store beside other engines, in one run, and reports the ratios. wire measures torcd beside\n"
-        "redis-server.\n\n"
+        "Measures torc's store beside other engines, in one run, and reports the ratios; durable: with their files\n"
+        "on a disk. wire measures torcd beside redis-server.\n\n"
         "  --engines LIST       which engines, comma-separated patterns (all that were built in)\n"
         "  --workloads LIST     which workloads, comma-separated patterns, as 'ycsb-*,get' (all)\n"
-        "  --threads LIST       numbers of threads (1,2,8)\n"
+        "  --threads LIST       numbers of threads (1,2,8; durable: 1,2,8,64)\n"
         "  --keys N             how many records (1000000)\n"
         "  --value-size N       bytes per value, 24..65536 (100)\n"
         "  --seconds S          per cell (2)\n"
-        "  --long-reader-seconds S   of the run beside a long reader (20)\n"
+        "  --long-reader-seconds S   of the run beside a long reader, or beside checkpoints (20)\n"
         "  --rounds N           interleaved rounds (3)\n"
         "  --seed N             of keys' order, values and draws (1)\n"
-        "  --directory DIR      where engines keep files: should be RAM (/dev/shm)\n"
+        "  --directory DIR      where engines keep files: should be RAM (/dev/shm); durable: a disk (the build)\n"
+        "  --reopen             durable: after each cell of a sync workload, open the store anew and count its keys\n"
         "  --markdown FILE      write the report there (else to standard output)\n"
         "  --update FILE        put the report between the lines of FILE that are marked for it\n"
         "  --json FILE          write every figure\n"
@@ -86,17 +106,18 @@ print_help(void)
 }
 
 static void
-print_list(void)
+print_list(const struct chapter *chapter)
 {
     printf("engines:\n");
-    for (unsigned i = 0; i < bench_engine_count; i++)
-        printf("  %-12s %s\n", bench_engines[i]->name, bench_engines[i]->version);
+    for (unsigned i = 0; i < *chapter->engine_count; i++)
+        printf("  %-16s %s\n", chapter->engines[i]->name, chapter->engines[i]->version);
 #ifdef BENCH_MISSING_ENGINES
     printf("not built, for want of their packages: %s\n", BENCH_MISSING_ENGINES);
 #endif
     printf("workloads:\n");
     for (unsigned i = 0; i < bench_workload_count; i++)
-        printf("  %-28s %s\n", bench_workloads[i].name, bench_workloads[i].title);
+        if (bench_workloads[i].durable == (chapter != &chapters[0]))
+            printf("  %-28s %s\n", bench_workloads[i].name, bench_workloads[i].title);
 }
 
 static uint64_t
@@ -165,6 +186,8 @@ make_tiny(struct settings *settings)
     settings->report.seconds = 0.02;
     settings->report.long_reader_seconds = 0.4;
     settings->report.rounds = 1;
+    settings->reopen = true;
+    settings->smoke = true;
     parse_threads(&settings->report, "1,2,8");
 }
 
@@ -182,6 +205,7 @@ parse_options(struct settings *settings, int count, char **arguments)
         ROUNDS,
         SEED,
         DIRECTORY,
+        REOPEN,
         MARKDOWN,
         UPDATE,
         JSON,
@@ -196,7 +220,8 @@ parse_options(struct settings *settings, int count, char **arguments)
         { "value-size", required_argument, NULL, VALUE_SIZE }, { "seconds", required_argument, NULL, SECONDS },
         { "long-reader-seconds", required_argument, NULL, LONG_READER_SECONDS },
         { "rounds", required_argument, NULL, ROUNDS }, { "seed", required_argument, NULL, SEED },
-        { "directory", required_argument, NULL, DIRECTORY }, { "markdown", required_argument, NULL, MARKDOWN },
+        { "directory", required_argument, NULL, DIRECTORY },
+        { "reopen", no_argument, NULL, REOPEN }, { "markdown", required_argument, NULL, MARKDOWN },
         { "update", required_argument, NULL, UPDATE },
         { "json", required_argument, NULL, JSON }, { "plots", required_argument, NULL, PLOTS },
         { "smoke", no_argument, NULL, SMOKE }, { "list", no_argument, NULL, LIST },
@@ -220,6 +245,7 @@ parse_options(struct settings *settings, int count, char **arguments)
         case ROUNDS: report->rounds = (unsigned)parse_number("rounds", optarg, 1, BENCH_ROUNDS_MAX); break;
         case SEED: report->seed = parse_number("seed", optarg, 0, UINT64_MAX); break;
         case DIRECTORY: settings->directory = optarg; break;
+        case REOPEN: settings->reopen = true; break;
         case MARKDOWN: settings->markdown = optarg; break;
         case UPDATE: settings->update = optarg; break;
         case JSON: settings->json = optarg; break;
@@ -230,10 +256,20 @@ parse_options(struct settings *settings, int count, char **arguments)
         default: exit(2);
         }
     }
-    if (optind < count && strcmp(arguments[optind], "mvcc") == 0)
-        optind++;
+    for (unsigned i = 0; optind < count && i < sizeof chapters / sizeof *chapters; i++) {
+        if (strcmp(arguments[optind], chapters[i].name) == 0) {
+            settings->chapter = &chapters[i];
+            optind++;
+            break;
+        }
+    }
     if (optind != count)
         fail("what is '%s'? See --help", arguments[optind]);
+    report->durable = settings->chapter != &chapters[0];
+    if (report->thread_counts == 0)
+        parse_threads(report, settings->chapter->threads);
+    if (settings->directory == NULL)
+        settings->directory = settings->chapter->directory;
 }
 
 static void
@@ -241,9 +277,9 @@ choose_engines(struct settings *settings)
 {
     struct bench_report *report = &settings->report;
 
-    for (unsigned i = 0; i < bench_engine_count; i++)
-        if (chosen(settings->engines, bench_engines[i]->name))
-            report->engines[report->engine_count++] = bench_engines[i];
+    for (unsigned i = 0; i < *settings->chapter->engine_count; i++)
+        if (chosen(settings->engines, settings->chapter->engines[i]->name))
+            report->engines[report->engine_count++] = settings->chapter->engines[i];
     if (report->engine_count == 0)
         fail("--engines: none of that name; see --list");
 }
@@ -279,16 +315,31 @@ make_order(uint64_t keys, uint64_t seed)
     return order;
 }
 
-/* Whether a workload runs at this number of threads: those about memory and time series run once, with as many threads
- * as there are cores (or the nearest number below). */
+/* Begins in a process of its own, and is told by nothing that ran there before. */
+static bool
+runs_alone(const struct bench_workload *workload)
+{
+    return workload->kind == BENCH_MEMORY || workload->kind == BENCH_LONG_READER || workload->kind == BENCH_RECOVERY ||
+           workload->kind == BENCH_CHECKPOINT;
+}
+
+static bool
+is_series(const struct bench_workload *workload)
+{
+    return workload->kind == BENCH_LONG_READER || workload->kind == BENCH_CHECKPOINT;
+}
+
+/* Whether a workload runs at this number of threads: those that run alone do once, with as many threads as there are
+ * cores (or the nearest number below). */
 static bool
 runs_at(const struct bench_report *report, const struct bench_workload *workload, unsigned thread_index)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned best = 0;
 
-    if (workload->kind != BENCH_MEMORY && workload->kind != BENCH_LONG_READER)
-        return true;
+    if (!runs_alone(workload))
+        return workload->threads[0] == 0 ||
+               memchr(workload->threads, (int)report->threads[thread_index], sizeof workload->threads) != NULL;
     for (unsigned t = 0; t < report->thread_counts; t++)
         if ((long)report->threads[t] <= cores && report->threads[t] > report->threads[best])
             best = t;
@@ -299,7 +350,7 @@ static void
 run_cell(struct bench_process *process, const struct bench_cell *cell, struct bench_figure *figure)
 {
     const struct bench_workload *workload = &bench_workloads[cell->workload];
-    bool alone = workload->kind == BENCH_MEMORY || workload->kind == BENCH_LONG_READER;
+    bool alone = runs_alone(workload);
     const struct bench_result *result;
 
     if (alone)
@@ -316,15 +367,18 @@ run_cell(struct bench_process *process, const struct bench_cell *cell, struct be
         bench_process_stop(process);
 }
 
-/* All engines, once. */
+/* All engines, once. `fresh`: from a freshly loaded store. */
 static void
-run_round(struct bench_report *report, struct bench_process *processes, unsigned w, unsigned t, unsigned round)
+run_round(struct settings *settings, struct bench_process *processes, unsigned w, unsigned t, unsigned round,
+          bool fresh)
 {
+    struct bench_report *report = &settings->report;
     const struct bench_workload *workload = &bench_workloads[w];
     struct bench_cell cell = { .workload = w, .threads = report->threads[t], .seconds = report->seconds,
-                               .seed = report->seed + round * 1000u + t, .fresh = t == 0 && round == 0 };
+                               .seed = report->seed + round * 1000u + t, .fresh = fresh,
+                               .reopen = settings->reopen && (workload->needs & BENCH_IS_SYNC) != 0 };
 
-    if (workload->kind == BENCH_LONG_READER)
+    if (is_series(workload))
         cell.seconds = report->long_reader_seconds;
     for (unsigned e = 0; e < report->engine_count && bench_interrupted == 0; e++) {
         struct bench_figure *figure = bench_report_figure(report, w, t, e);
@@ -340,13 +394,16 @@ static void
 run_workload(struct settings *settings, struct bench_process *processes, unsigned w)
 {
     struct bench_report *report = &settings->report;
-    unsigned rounds = bench_workloads[w].kind == BENCH_LONG_READER ? 1 : report->rounds;
+    unsigned rounds = is_series(&bench_workloads[w]) ? 1 : report->rounds;
+    bool fresh = true;
 
     for (unsigned t = 0; t < report->thread_counts; t++) {
         if (!runs_at(report, &bench_workloads[w], t))
             continue;
-        for (unsigned round = 0; round < rounds && bench_interrupted == 0; round++)
-            run_round(report, processes, w, t, round);
+        for (unsigned round = 0; round < rounds && bench_interrupted == 0; round++) {
+            run_round(settings, processes, w, t, round, fresh);
+            fresh = false;
+        }
     }
 }
 
@@ -363,11 +420,12 @@ run_all(struct settings *settings, const char *directory)
     session.zipf = zipf;
     for (unsigned e = 0; e < report->engine_count; e++) {
         session.engine = report->engines[e];
+        session.spec.durability = session.engine->durability;
         if (bench_process_init(&processes[e], &session) != 0)
             fail("no memory");
     }
     for (unsigned w = 0; w < bench_workload_count && bench_interrupted == 0; w++)
-        if (chosen(settings->workloads, bench_workloads[w].name))
+        if (bench_workloads[w].durable == report->durable && chosen(settings->workloads, bench_workloads[w].name))
             run_workload(settings, processes, w);
     for (unsigned e = 0; e < report->engine_count; e++)
         bench_process_stop(&processes[e]);
@@ -404,13 +462,65 @@ read_whole(const char *path)
 
 /* Where the marks of a document stand: the end of the first, the begin of the second. */
 static void
-find_marks(const char *path, const char *text, const char **begin, const char **end)
+find_marks(const struct settings *settings, const char *text, const char **begin, const char **end)
 {
-    *begin = strstr(text, UPDATE_BEGIN);
-    *end = *begin == NULL ? NULL : strstr(*begin, UPDATE_END);
+    const struct chapter *chapter = settings->chapter;
+
+    *begin = strstr(text, chapter->update_begin);
+    *end = *begin == NULL ? NULL : strstr(*begin, chapter->update_end);
     if (*end == NULL)
-        fail("--update %s: it has no two lines\n%s%s", path, UPDATE_BEGIN, UPDATE_END);
-    *begin += strlen(UPDATE_BEGIN);
+        fail("--update %s: it has no two lines\n%s%s", settings->update, chapter->update_begin, chapter->update_end);
+    *begin += strlen(chapter->update_begin);
+}
+
+static int
+compare_doubles(const void *left, const void *right)
+{
+    double a = *(const double *)left;
+    double b = *(const double *)right;
+
+    return (a > b) - (a < b);
+}
+
+/* What one sync takes there, without any engine. */
+static void
+measure_disk(struct bench_report *report, const char *directory)
+{
+    enum { SYNCS = 500, BLOCK = 4096 };
+    static char block[BLOCK];
+    double us[SYNCS];
+    char path[512];
+    int file;
+
+    snprintf(path, sizeof path, "%s/sync", directory);
+    file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (file < 0)
+        fail("%s: %s", path, strerror(errno));
+    for (int i = -1; i < SYNCS; i++) {          /* The first one allocates. */
+        uint64_t before = bench_now_ns();
+
+        if (pwrite(file, block, BLOCK, 0) != BLOCK || fdatasync(file) != 0)
+            fail("%s: %s", path, strerror(errno));
+        if (i >= 0)
+            us[i] = (double)(bench_now_ns() - before) / 1e3;
+    }
+    close(file);
+    (void)unlink(path);
+    qsort(us, SYNCS, sizeof *us, compare_doubles);
+    report->sync_us = us[SYNCS / 2];
+    report->sync_us_p99 = us[SYNCS * 99 / 100];
+}
+
+/* In RAM nothing is durable, and nothing costs what it costs. */
+static void
+check_disk(const struct settings *settings)
+{
+    struct statfs status;
+
+    if (statfs(settings->directory, &status) != 0)
+        fail("%s: %s", settings->directory, strerror(errno));
+    if ((status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC) && !settings->smoke)
+        fail("%s is in RAM: give --directory one on a disk", settings->directory);
 }
 
 /* Find out before the run, not after it, that a report cannot be written. */
@@ -422,7 +532,7 @@ check_outputs(const struct settings *settings)
         const char *end;
         char *text = read_whole(settings->update);
 
-        find_marks(settings->update, text, &begin, &end);
+        find_marks(settings, text, &begin, &end);
         free(text);
     }
     if (settings->markdown != NULL)
@@ -435,18 +545,18 @@ check_outputs(const struct settings *settings)
 
 /* Replace what stands between the marks of a document by the report. */
 static void
-update_document(const struct bench_report *report, const char *path)
+update_document(const struct settings *settings)
 {
-    char *text = read_whole(path);
+    char *text = read_whole(settings->update);
     const char *begin;
     const char *end;
     FILE *file;
 
-    find_marks(path, text, &begin, &end);
-    file = create(path);
+    find_marks(settings, text, &begin, &end);
+    file = create(settings->update);
     fwrite(text, 1, (size_t)(begin - text), file);
     fprintf(file, "\n");
-    bench_report_markdown(report, file);
+    bench_report_markdown(&settings->report, file);
     fprintf(file, "\n%s", end);
     fclose(file);
     free(text);
@@ -461,7 +571,7 @@ write_reports(const struct settings *settings)
     if (markdown != stdout)
         fclose(markdown);
     if (settings->update != NULL)
-        update_document(&settings->report, settings->update);
+        update_document(settings);
     if (settings->json != NULL) {
         FILE *json = create(settings->json);
 
@@ -509,10 +619,8 @@ main(int count, char **arguments)
                                                     .seconds = 2,
                                                     .long_reader_seconds = 20,
                                                     .rounds = 3,
-                                                    .seed = 1,
-                                                    .threads = { 1, 2, 8 },
-                                                    .thread_counts = 3 },
-                                        .directory = "/dev/shm" };
+                                                    .seed = 1 },
+                                        .chapter = &chapters[0] };
     struct bench_report *report = &settings.report;
     char directory[200];
     bool clean;
@@ -522,7 +630,7 @@ main(int count, char **arguments)
     report->command = join(count, arguments);     /* Before getopt reorders them. */
     parse_options(&settings, count, arguments);
     if (settings.list) {
-        print_list();
+        print_list(settings.chapter);
         return 0;
     }
     choose_engines(&settings);
@@ -534,12 +642,16 @@ main(int count, char **arguments)
     if (report->figures == NULL)
         fail("no memory");
     check_outputs(&settings);
+    if (report->durable)
+        check_disk(&settings);
     snprintf(directory, sizeof directory, "%s/torc-bench-XXXXXX", settings.directory);
     if (mkdtemp(directory) == NULL)
         fail("%s: %s", directory, strerror(errno));
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, interrupt);
     signal(SIGTERM, interrupt);
+    if (report->durable)
+        measure_disk(report, directory);
     run_all(&settings, directory);
     bench_remove_tree(directory);
     write_reports(&settings);

@@ -77,6 +77,49 @@ uint64_t bench_scan_from(struct bench_worker *worker, const uint8_t *from, uint6
 /* Set the step of run->workload, and its stride. */
 void bench_choose_step(struct bench_run *run);
 
+/* What the calling thread does while the workers run; the workers stop when it returns. */
+typedef void bench_supervise(struct bench_run *run, struct bench_worker **workers, double seconds,
+                             struct bench_result *result);
+
+void bench_run_threads(struct bench_run *run, bench_supervise *during, double seconds, struct bench_result *result);
+
+/* Sleep until `deadline_ns`; the threads run meanwhile. */
+void bench_sleep_until(uint64_t deadline_ns);
+
+/* Note where the run stands, as point number `index` of its series. `before` is the figure of the last one. */
+struct bench_moment {
+    uint64_t at_ns;
+    uint64_t operations;
+};
+struct bench_moment bench_moment(const struct bench_run *run, struct bench_worker **workers);
+void bench_note_point(struct bench_run *run, struct bench_worker **workers, unsigned index, uint64_t start_ns,
+                      struct bench_moment *before, struct bench_result *result);
+
+/* Open an empty store in place of the present one. */
+bool bench_open_empty(struct bench_session *session);
+
+/* Put every key, `batch` to a transaction (1: by single puts), by two threads. */
+void bench_load_keys(struct bench_session *session, unsigned batch, uint64_t seed, struct bench_result *result);
+
+/* Count the keys by a scan that checks each value. */
+void bench_count_keys(struct bench_session *session, uint64_t expected, struct bench_result *result);
+
+/* ---- durable.c: what only stores with files do ---- */
+
+/* Writes checkpoints in the middle half of the time. */
+bench_supervise bench_supervise_checkpoints;
+
+void bench_run_recovery(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result);
+
+/* Remove what engines left in `directory`. */
+void bench_remove_files(const char *directory);
+
+/* Wait until the disk has everything. */
+void bench_drain(struct bench_session *session, struct bench_result *result);
+
+/* Close the store, open it again: it must hold so many keys. */
+void bench_reopen(struct bench_session *session, uint64_t expected, struct bench_result *result);
+
 /* Put the next key, or run->batch keys in a transaction, of this worker's share of a load. */
 uint64_t bench_step_load(struct bench_worker *worker);
 

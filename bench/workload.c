@@ -23,6 +23,7 @@
 
 enum {
     LOAD_BATCH = 100,               /* Keys per transaction when a load is not what is measured. */
+    LOAD_BATCH_SYNC = 5000,         /* The same if each transaction waits for the disk. */
     LOAD_THREADS = 2
 };
 
@@ -107,7 +108,49 @@ const struct bench_workload bench_workloads[] = {
       .needs = BENCH_CAN_ADD,
       .writes = true },
     { .name = "load-random", .title = "load, random order", .kind = BENCH_LOAD, .writes = true },
-    { .name = "load-ascending", .title = "load, ascending", .kind = BENCH_LOAD, .writes = true, .ascending = true }
+    { .name = "load-ascending", .title = "load, ascending", .kind = BENCH_LOAD, .writes = true, .ascending = true },
+    { .name = "ycsb-a-durable",
+      .title = "YCSB A, the journal not waited for",
+      .kind = BENCH_MIX,
+      .needs = BENCH_IS_LAZY,
+      .writes = true,
+      .durable = true,
+      .threads = { 1, 2, 8 },
+      .mix = { .read = 50, .update = 50 } },
+    { .name = "put-sync",
+      .title = "one put, on the disk",
+      .kind = BENCH_MIX,
+      .needs = BENCH_IS_SYNC,
+      .writes = true,
+      .durable = true,
+      .threads = { 1, 8, 64 },
+      .mix = { .update = 100 } },
+    { .name = "txn-sync",
+      .title = "transaction of 4 writes, on the disk",
+      .kind = BENCH_WRITE_TXN,
+      .mode = BENCH_READ_WRITE,
+      .needs = BENCH_IS_SYNC,
+      .writes = true,
+      .durable = true,
+      .threads = { 1, 8, 64 } },
+    { .name = "checkpoint",
+      .title = "YCSB A while checkpoints are written",
+      .kind = BENCH_CHECKPOINT,
+      .needs = BENCH_CAN_CHECKPOINT,
+      .writes = true,
+      .durable = true,
+      .mix = { .read = 50, .update = 50 } },
+    { .name = "recovery-checkpoint",
+      .title = "open, from a checkpoint (keys)",
+      .kind = BENCH_RECOVERY,
+      .needs = BENCH_CAN_RECOVER,
+      .durable = true },
+    { .name = "recovery-journal",
+      .title = "open, from the journal alone (commits)",
+      .kind = BENCH_RECOVERY,
+      .needs = BENCH_CAN_REPLAY,
+      .durable = true,
+      .replay = true }
 };
 
 const unsigned bench_workload_count = sizeof bench_workloads / sizeof *bench_workloads;
@@ -198,9 +241,8 @@ resident_bytes(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Sleep until `deadline_ns`; the threads run meanwhile. */
-static void
-sleep_until(uint64_t deadline_ns)
+void
+bench_sleep_until(uint64_t deadline_ns)
 {
     struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
                                  .tv_nsec = (long)(deadline_ns % 1000000000u) };
@@ -235,17 +277,13 @@ add_up(struct bench_run *run, struct bench_worker **workers, struct bench_result
         run->session->ids_used += most_inserted * run->threads;
 }
 
-/* What the calling thread does while the workers run; the workers stop when it returns. */
-typedef void supervise(struct bench_run *run, struct bench_worker **workers, double seconds,
-                       struct bench_result *result);
-
 static void
 supervise_plain(struct bench_run *run, struct bench_worker **workers, double seconds, struct bench_result *result)
 {
     (void)run;
     (void)workers;
     (void)result;
-    sleep_until(bench_now_ns() + (uint64_t)(seconds * 1e9));
+    bench_sleep_until(bench_now_ns() + (uint64_t)(seconds * 1e9));
 }
 
 static void
@@ -257,8 +295,8 @@ supervise_load(struct bench_run *run, struct bench_worker **workers, double seco
     (void)result;
 }
 
-static void
-run_threads(struct bench_run *run, supervise *during, double seconds, struct bench_result *result)
+void
+bench_run_threads(struct bench_run *run, bench_supervise *during, double seconds, struct bench_result *result)
 {
     struct bench_worker *workers[BENCH_THREADS_MAX];
     double cpu;
@@ -335,6 +373,7 @@ turn_reader(struct long_reader *reader, bool open)
     reader->open = open;
 }
 
+/* Of all workers. */
 static uint64_t
 published_operations(const struct bench_run *run, struct bench_worker **workers)
 {
@@ -345,14 +384,36 @@ published_operations(const struct bench_run *run, struct bench_worker **workers)
     return total;
 }
 
+struct bench_moment
+bench_moment(const struct bench_run *run, struct bench_worker **workers)
+{
+    return (struct bench_moment){ .at_ns = bench_now_ns(), .operations = published_operations(run, workers) };
+}
+
+void
+bench_note_point(struct bench_run *run, struct bench_worker **workers, unsigned index, uint64_t start_ns,
+                 struct bench_moment *before, struct bench_result *result)
+{
+    struct bench_session *session = run->session;
+    struct bench_point *point = &result->series[index];
+    struct bench_moment now = bench_moment(run, workers);
+
+    point->at_s = (double)(now.at_ns - start_ns) / 1e9;
+    point->operations_per_s =
+        (double)(now.operations - before->operations) * 1e9 / (double)(now.at_ns - before->at_ns);
+    point->resident_bytes = resident_bytes();
+    point->accounted_bytes = run->engine->memory_bytes != NULL ? run->engine->memory_bytes(session->store) : 0;
+    *before = now;
+    result->points = index + 1;
+}
+
 static void
 supervise_long_reader(struct bench_run *run, struct bench_worker **workers, double seconds, struct bench_result *result)
 {
     struct bench_session *session = run->session;
     struct long_reader reader = { .worker = worker_create(run, run->threads) };
-    uint64_t start = bench_now_ns();
-    uint64_t before_ns = start;
-    uint64_t before = published_operations(run, workers);
+    struct bench_moment before = bench_moment(run, workers);
+    uint64_t start = before.at_ns;
 
     reader.keys = session->spec.keys < BENCH_HOT_KEYS ? (unsigned)session->spec.keys : (unsigned)BENCH_HOT_KEYS;
     reader.budget_ns = (uint64_t)(seconds * 1e9 / BENCH_POINTS / 10);
@@ -360,24 +421,12 @@ supervise_long_reader(struct bench_run *run, struct bench_worker **workers, doub
     result->reader_begins = BENCH_POINTS / 4;
     result->reader_ends = BENCH_POINTS - BENCH_POINTS / 4;
     for (unsigned i = 0; i < BENCH_POINTS; i++) {
-        struct bench_point *point = &result->series[i];
-        uint64_t now;
-        uint64_t done;
-
         if (i == result->reader_begins || i == result->reader_ends)
             turn_reader(&reader, i == result->reader_begins);
-        sleep_until(start + (uint64_t)(seconds * 1e9 * (i + 1) / BENCH_POINTS));
+        bench_sleep_until(start + (uint64_t)(seconds * 1e9 * (i + 1) / BENCH_POINTS));
         if (reader.open)
             look_again(&reader, false);
-        now = bench_now_ns();
-        done = published_operations(run, workers);
-        point->at_s = (double)(now - start) / 1e9;
-        point->operations_per_s = (double)(done - before) * 1e9 / (double)(now - before_ns);
-        point->resident_bytes = resident_bytes();
-        point->accounted_bytes = run->engine->memory_bytes != NULL ? run->engine->memory_bytes(session->store) : 0;
-        before = done;
-        before_ns = now;
-        result->points = i + 1;
+        bench_note_point(run, workers, i, start, &before, result);
     }
     result->wrong += reader.worker->wrong;
     result->faults += reader.worker->faults;
@@ -395,10 +444,12 @@ bench_session_close(struct bench_session *session)
     session->store = NULL;
 }
 
-static bool
-open_empty(struct bench_session *session)
+bool
+bench_open_empty(struct bench_session *session)
 {
     bench_session_close(session);
+    if (session->spec.durability != BENCH_IN_MEMORY)
+        bench_remove_files(session->directory);
     session->store = session->engine->open(session->directory, &session->spec);
     session->changed = false;
     session->ids_used = session->spec.keys;
@@ -415,7 +466,15 @@ load_keys(struct bench_session *session, const struct bench_workload *workload, 
     struct bench_run run = { .session = session, .engine = session->engine, .workload = workload, .threads = threads,
                        .batch = batch, .seed = seed, .step = bench_step_load, .stride = 8 };
 
-    run_threads(&run, supervise_load, 0, result);
+    bench_run_threads(&run, supervise_load, 0, result);
+}
+
+void
+bench_load_keys(struct bench_session *session, unsigned batch, uint64_t seed, struct bench_result *result)
+{
+    static const struct bench_workload loading = { .name = "loading", .kind = BENCH_LOAD, .mode = BENCH_READ_WRITE };
+
+    load_keys(session, &loading, LOAD_THREADS, batch, seed, result);
 }
 
 /* Run `body` as the only thread of a worker that is no part of any count. */
@@ -457,17 +516,27 @@ put_counter(struct bench_session *session, struct bench_result *result)
 static bool
 load_store(struct bench_session *session, uint64_t seed, struct bench_result *result)
 {
-    static const struct bench_workload loading = { .name = "loading", .kind = BENCH_LOAD, .mode = BENCH_READ_WRITE };
     struct bench_result ignored = { .ran = false };
+    unsigned batch = session->spec.durability == BENCH_DURABLE_SYNC ? LOAD_BATCH_SYNC : LOAD_BATCH;
 
-    if (!open_empty(session))
+    if (!bench_open_empty(session))
         return false;
-    load_keys(session, &loading, LOAD_THREADS, session->engine->abilities & BENCH_CAN_TRANSACT ? LOAD_BATCH : 1, seed,
-              &ignored);
+    bench_load_keys(session, session->engine->abilities & BENCH_CAN_TRANSACT ? batch : 1, seed, &ignored);
     put_counter(session, &ignored);
     result->wrong += ignored.wrong;
     result->faults += ignored.faults;
     return ignored.faults == 0;
+}
+
+void
+bench_count_keys(struct bench_session *session, uint64_t expected, struct bench_result *result)
+{
+    struct bench_run run;
+    struct bench_worker *worker = single_begin(session, &run);
+
+    if (bench_scan_from(worker, NULL, UINT64_MAX) != expected)
+        worker->wrong++;
+    single_end(worker, result);
 }
 
 /* Every key must be there: by one scan where there are scans, else by as many gets. */
@@ -492,7 +561,7 @@ run_load(struct bench_session *session, const struct bench_cell *cell, struct be
 {
     const struct bench_workload *workload = &bench_workloads[cell->workload];
 
-    if (!open_empty(session)) {
+    if (!bench_open_empty(session)) {
         result->faults++;
         return;
     }
@@ -511,7 +580,7 @@ run_memory(struct bench_session *session, const struct bench_cell *cell, struct 
         (void)*(const volatile uint32_t *)&session->order[i];
     result->records = session->spec.keys;
     before = resident_bytes();
-    if (!open_empty(session)) {
+    if (!bench_open_empty(session)) {
         result->faults++;
         return;
     }
@@ -571,6 +640,25 @@ put_sum(struct bench_session *session, struct bench_result *result)
     single_end(worker, result);
 }
 
+static bench_supervise *
+supervisor(const struct bench_workload *workload)
+{
+    switch (workload->kind) {
+    case BENCH_LONG_READER:
+        return supervise_long_reader;
+    case BENCH_CHECKPOINT:
+        return bench_supervise_checkpoints;
+    default:
+        return supervise_plain;
+    }
+}
+
+static uint64_t
+syncs_so_far(const struct bench_session *session)
+{
+    return session->engine->syncs == NULL ? 0 : session->engine->syncs(session->store);
+}
+
 static void
 run_timed(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result)
 {
@@ -581,6 +669,7 @@ run_timed(struct bench_session *session, const struct bench_cell *cell, struct b
                              .threads = cell->threads,
                              .batch = 1,
                              .seed = cell->seed };
+    uint64_t syncs;
 
     session->spec.churn = workload->kind == BENCH_LONG_READER;
     if (session->store == NULL || (cell->fresh && session->changed)) {
@@ -594,9 +683,14 @@ run_timed(struct bench_session *session, const struct bench_cell *cell, struct b
     run.first_id = session->ids_used;
     bench_choose_step(&run);
     session->changed |= workload->writes;
-    run_threads(&run, workload->kind == BENCH_LONG_READER ? supervise_long_reader : supervise_plain, cell->seconds,
-                result);
+    syncs = syncs_so_far(session);
+    bench_run_threads(&run, supervisor(workload), cell->seconds, result);
+    result->syncs = syncs_so_far(session) - syncs;
     check_counters(session, workload, result);
+    if (workload->durable)
+        bench_drain(session, result);
+    if (cell->reopen)
+        bench_reopen(session, session->spec.keys + 1, result);
 }
 
 void
@@ -609,6 +703,9 @@ bench_run_cell(struct bench_session *session, const struct bench_cell *cell, str
         break;
     case BENCH_MEMORY:
         run_memory(session, cell, result);
+        break;
+    case BENCH_RECOVERY:
+        bench_run_recovery(session, cell, result);
         break;
     default:
         run_timed(session, cell, result);

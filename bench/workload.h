@@ -19,6 +19,9 @@ enum bench_kind {
     BENCH_COUNTER_ADD,      /* The same key through the engine's own increment. */
     BENCH_LOAD,             /* Insert every key into an empty store by single puts. */
     BENCH_MEMORY,           /* Bytes per record after a load. */
+    BENCH_WRITE_TXN,        /* Four random keys written, retried until it commits. */
+    BENCH_CHECKPOINT,       /* A mix; checkpoints are written one after the other in the middle half of the time. */
+    BENCH_RECOVERY,         /* Open a store of all keys in a process of its own. */
     BENCH_LONG_READER       /* Updates of 1,000 keys; a reader opens after a quarter of the time, ends after three. */
 };
 
@@ -40,6 +43,9 @@ struct bench_workload {
     bool copies;                    /* BENCH_READ_TRANSACTION: the caller copies what is lent. */
     bool ascending;                 /* BENCH_LOAD. */
     bool latest;                    /* BENCH_MIX: reads prefer what this thread inserted last. */
+    bool durable;                   /* Of the durable engines; else of those in memory. */
+    bool replay;                    /* BENCH_RECOVERY: from the journal alone, else from a checkpoint. */
+    unsigned char threads[4];       /* Only at these numbers of threads; none: at all. */
     struct {
         unsigned char read, update, insert, scan, modify;   /* Per cent. */
     } mix;
@@ -55,6 +61,7 @@ struct bench_cell {
     double seconds;
     uint64_t seed;
     bool fresh;                     /* Start from a freshly loaded store, if the present one has been changed. */
+    bool reopen;                    /* Close and open the store afterwards, and count its keys. */
 };
 
 struct bench_point {
@@ -72,14 +79,18 @@ struct bench_result {
     uint64_t busy;                  /* Refused for lack of room, tried again. */
     uint64_t wrong;                 /* Answers that were wrong: must be 0. */
     uint64_t faults;                /* Operations that failed: must be 0. */
+    uint64_t syncs;                 /* Of the journal; 0: not known. */
+    unsigned checkpoints;           /* BENCH_CHECKPOINT. */
+    double checkpoint_s;            /* All of them. */
+    double drain_s;                 /* Until all that was committed was on the disk, after the cell. */
     double wall_s;
     double cpu_s;                   /* All threads of the engine's process, background ones included. */
     struct torci_histogram latency;
     uint64_t records;               /* BENCH_MEMORY. */
     uint64_t resident_bytes;        /* BENCH_MEMORY: growth. */
     uint64_t accounted_bytes;       /* BENCH_MEMORY. */
-    unsigned points;                /* BENCH_LONG_READER. */
-    unsigned reader_begins;         /* First point with the reader. */
+    unsigned points;                /* BENCH_LONG_READER, BENCH_CHECKPOINT. */
+    unsigned reader_begins;         /* First point with the reader, or with checkpoints. */
     unsigned reader_ends;           /* First point after it. */
     struct bench_point series[BENCH_POINTS];
 };
@@ -99,7 +110,8 @@ struct bench_session {
     bool sum_exists;
 };
 
-/* Run one cell. Blocking. `result` is filled whatever happens; faults are counted in it. */
+/* Run one cell. Blocking. `result` is filled whatever happens; faults are counted in it. It lies in memory that is
+ * shared with child processes. */
 void bench_run_cell(struct bench_session *session, const struct bench_cell *cell, struct bench_result *result);
 
 /* Close the store, if one is open. */

@@ -4,7 +4,7 @@
  *   bytes -> torcd_resp_next() -> lookup, arity, leave -> queue it (MULTI) or run it -> session->out
  *                                                              its effects -> subscribers
  *
- * Invariants  I1  each request adds exactly one reply, whatever happens; or the session is closing
+ * Invariants  I1  each request adds exactly one reply, whatever happens; or the session is closing, or it is parked
  *             I2  before a command runs there is room for a short reply, so that what was done can be told
  *             I3  effects are made known after the command, or the whole EXEC, has happened; else they are forgotten */
 #include "commands.h"
@@ -280,6 +280,18 @@ torcd_commands_run(struct torcd_session *session)
     torcd_effects_monitor(session);
 }
 
+/* What the reply that was just given may tell of. A write that changed nothing may take what its thread committed
+ * before: that is as durable, or nearly so. */
+static void
+note_commit(struct torcd_session *session)
+{
+    bool writes = (session->command->flags & TORCD_WRITES) != 0 || session->command->run == torcd_command_exec;
+    uint64_t stamp = writes ? torc_last_commit() : 0;
+
+    if (stamp > session->stamp)
+        session->stamp = stamp;
+}
+
 /* The request has undone what it did, and is to run once more: put it aside, without a reply. */
 static void
 hold_request(struct torcd_session *session, size_t mark)
@@ -310,8 +322,11 @@ run_request(struct torcd_session *session)
     if (admit(session)) {
         if (session->multi && (session->command->flags & TORCD_IMMEDIATE) == 0)
             queue_request(session);
-        else
+        else {
             torcd_commands_run(session);
+            if (session->worker->server->journaled)
+                note_commit(session);
+        }
     }
     if (session->hold)
         hold_request(session, mark);
@@ -395,7 +410,8 @@ torcd_commands_feed(struct torcd_session *session, char *window, size_t size, si
     if (session->held != NULL && !session->doomed)
         run_held(session);
     session->may_hold = session->can_hold;
-    while (!session->closing && !session->doomed && session->held == NULL) {
+    assert(session->parked == TORCD_NOT_PARKED);
+    while (!session->closing && !session->doomed && session->held == NULL && session->parked == TORCD_NOT_PARKED) {
         if (*budget == 0 || unsent + session->out.size > mark)
             return TORCD_FEED_CUT;
         limits.stranger = must_authenticate(session);
@@ -421,5 +437,7 @@ torcd_commands_feed(struct torcd_session *session, char *window, size_t size, si
         time_request(session);
     }
     torcd_session_publish(session, worker->now_ns);
-    return session->held != NULL ? TORCD_FEED_HELD : TORCD_FEED_MORE;
+    if (session->held != NULL)
+        return TORCD_FEED_HELD;
+    return session->parked != TORCD_NOT_PARKED ? TORCD_FEED_PARKED : TORCD_FEED_MORE;
 }

@@ -55,7 +55,8 @@ const struct torcd_command *torcd_commands_next_subcommand(const struct torcd_co
 enum torcd_feed {
     TORCD_FEED_MORE,            /* All whole requests have run. */
     TORCD_FEED_CUT,             /* The turn is over, or replies pile up: call again later with what is left. */
-    TORCD_FEED_HELD             /* A request was held: the same, when the store has freed memory. */
+    TORCD_FEED_HELD,            /* A request was held: the same, when the store has freed memory. */
+    TORCD_FEED_PARKED           /* A request waits for its reply: the same, when it has been parked no more. */
 };
 
 /* Run the requests in window[0..size), until `*budget` of them have run or the replies that wait (those in session->out
@@ -70,6 +71,28 @@ size_t torcd_commands_output_mark(const struct torcd_session *session);
 
 /* Run the command of session->command, which was admitted, and note its time. For torcd_commands_feed() and EXEC. */
 void torcd_commands_run(struct torcd_session *session);
+
+/* ---- Sessions that are parked (commands_durability.c) ----------------------------------------------------------- */
+
+/* Write a checkpoint; if the journal has failed, begin a new one first. Blocking: not on a thread that serves clients.
+ * `why` is what there is to say of a failure. */
+enum torc_status torcd_save(struct torcd_server *server, char *why, size_t size);
+
+/* Why the journal accepts nothing, or TORC_OK. */
+enum torc_status torcd_journal_failed(const struct torcd_server *server);
+
+/* A session until TORCD_UNTIL_DURABLE: reply if its commits are durable, if the journal has `failed`, or if it has
+ * waited long enough. Whether it is parked no more. */
+bool torcd_parked_look(struct torcd_session *session, enum torc_status failed, uint64_t now_ns);
+
+/* A session until TORCD_UNTIL_SAVED: reply that torcd_save() has returned this. */
+void torcd_parked_saved(struct torcd_session *session, enum torc_status status, const char *why);
+
+/* A session that is parked for either: do what it waits for, here and now, and reply. Blocking, for the end. */
+void torcd_parked_settle(struct torcd_session *session);
+
+/* The error for a connection whose replies were held back when the journal failed. */
+void torcd_reply_journal_failed(struct torcd_session *session);
 
 /* ---- Replies that several files give -------------------------------------------------------------------------- */
 
@@ -103,6 +126,7 @@ bool torcd_check_keys(struct torcd_session *session, size_t first, size_t step);
 
 void torcd_command_append(struct torcd_session *session);
 void torcd_command_auth(struct torcd_session *session);
+void torcd_command_bgsave(struct torcd_session *session);
 void torcd_command_client_getname(struct torcd_session *session);
 void torcd_command_client_getredir(struct torcd_session *session);
 void torcd_command_client_help(struct torcd_session *session);
@@ -152,6 +176,7 @@ void torcd_command_incrby(struct torcd_session *session);
 void torcd_command_incrbyfloat(struct torcd_session *session);
 void torcd_command_info(struct torcd_session *session);
 void torcd_command_keys(struct torcd_session *session);
+void torcd_command_lastsave(struct torcd_session *session);
 void torcd_command_latency_doctor(struct torcd_session *session);
 void torcd_command_latency_help(struct torcd_session *session);
 void torcd_command_latency_history(struct torcd_session *session);
@@ -197,6 +222,7 @@ void torcd_command_range(struct torcd_session *session);
 void torcd_command_rename(struct torcd_session *session);
 void torcd_command_renamenx(struct torcd_session *session);
 void torcd_command_reset(struct torcd_session *session);
+void torcd_command_save(struct torcd_session *session);
 void torcd_command_scan(struct torcd_session *session);
 void torcd_command_select(struct torcd_session *session);
 void torcd_command_set(struct torcd_session *session);
@@ -220,6 +246,7 @@ void torcd_command_type(struct torcd_session *session);
 void torcd_command_unsubscribe(struct torcd_session *session);
 void torcd_command_unwatch(struct torcd_session *session);
 void torcd_command_wait(struct torcd_session *session);
+void torcd_command_waitdurable(struct torcd_session *session);
 void torcd_command_watch(struct torcd_session *session);
 
 #endif

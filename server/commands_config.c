@@ -13,8 +13,48 @@
 #include "effects.h"
 #include "glob.h"
 
-static const struct { const char *name; const char *value; } fixed_settings[] = {
-    {"save", ""}, {"appendonly", "no"}, {"maxmemory-policy", "noeviction"}, {"dir", "/"},
+static const char *
+get_save(const struct torcd_server *server)
+{
+    (void)server;
+    return "";
+}
+
+static const char *
+get_policy(const struct torcd_server *server)
+{
+    (void)server;
+    return "noeviction";
+}
+
+static const char *
+get_appendonly(const struct torcd_server *server)
+{
+    return server->journaled ? "yes" : "no";
+}
+
+/* In the words of Redis: what "everysec" promises holds, and more. */
+static const char *
+get_appendfsync(const struct torcd_server *server)
+{
+    return server->holds_replies ? "always" : server->journaled ? "everysec" : "no";
+}
+
+static const char *
+get_directory(const struct torcd_server *server)
+{
+    return server->directory[0] != '\0' ? server->directory : "/";
+}
+
+static const char *
+get_durability(const struct torcd_server *server)
+{
+    return server->holds_replies ? "sync" : server->journaled ? "async" : "none";
+}
+
+static const struct { const char *name; const char *(*get)(const struct torcd_server *server); } fixed_settings[] = {
+    {"save", get_save}, {"appendonly", get_appendonly}, {"appendfsync", get_appendfsync},
+    {"maxmemory-policy", get_policy}, {"dir", get_directory}, {"durability", get_durability},
 };
 
 #define VALUE_MAX (TORCD_PASSWORD_MAX + 1u)
@@ -173,7 +213,7 @@ torcd_command_config_get(struct torcd_session *session)
         found += reply_if_asked(session, others[i].name, text);
     }
     for (size_t i = 0; i < sizeof fixed_settings / sizeof fixed_settings[0]; i++)
-        found += reply_if_asked(session, fixed_settings[i].name, fixed_settings[i].value);
+        found += reply_if_asked(session, fixed_settings[i].name, fixed_settings[i].get(server));
     found += reply_if_asked(session, "bind", server->binds);
     torcd_resp_insert_map(&session->out, session->protocol, mark, found);
 }
@@ -182,11 +222,11 @@ torcd_command_config_get(struct torcd_session *session)
 
 /* Whether `name` is a fixed setting and `value` the one it has. */
 static bool
-is_fixed_value(struct torc_slice name, struct torc_slice value)
+is_fixed_value(const struct torcd_server *server, struct torc_slice name, struct torc_slice value)
 {
     for (size_t i = 0; i < sizeof fixed_settings / sizeof fixed_settings[0]; i++)
         if (torcd_is_word(name, fixed_settings[i].name))
-            return torcd_is_word(value, fixed_settings[i].value);
+            return torcd_is_word(value, fixed_settings[i].get(server));
     return false;
 }
 
@@ -226,7 +266,7 @@ set_one(struct torcd_session *session, struct torc_slice name, struct torc_slice
     if (failure != NULL)
         torcd_resp_error(&session->out, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", known,
                          failure);
-    else if (known == NULL && !is_fixed_value(name, text)) {
+    else if (known == NULL && !is_fixed_value(server, name, text)) {
         torcd_resp_error(&session->out, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                          (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
         return false;

@@ -49,24 +49,26 @@ torcd_command_discard(struct torcd_session *session)
 static enum torc_status
 open_snapshot(struct torcd_session *session, struct torc_txn **snapshot, bool *replaced)
 {
-    struct torcd_worker *worker = session->worker;
+    struct torcd_server *server = session->worker->server;
     const struct torc_txn_options options = {.isolation = TORC_SNAPSHOT, .read_only = true};
     bool shared = session->snapshots_count == TORCD_WATCH_SNAPSHOTS;
     struct torc_keyspace *keyspace;
 
     *replaced = false;
     if (!shared) {
-        enum torc_status status = torc_txn_begin(worker->server->store, &options, snapshot);
+        enum torc_status status = torc_txn_begin(server->store, &options, snapshot);
         if (status != TORC_OK)
             return status;
         session->snapshots[session->snapshots_count++] = *snapshot;
     }
     *snapshot = session->snapshots[session->snapshots_count - 1];
-    enum torc_status status = torcd_databases_find(*snapshot, session->database, &keyspace);
-    if (status != TORC_OK)
-        return status;
-    *replaced = shared && keyspace != torcd_databases_now(worker->server->databases, session->database);
-    return *replaced ? TORC_OK : torc_txn_use(*snapshot, keyspace);
+    enum torc_status status = torcd_databases_find(server->databases, *snapshot, session->database, &keyspace);
+    *replaced = shared && (status == TORC_NOT_FOUND
+                           || (status == TORC_OK
+                               && keyspace != torcd_databases_now(server->databases, session->database)));
+    if (*replaced)
+        return TORC_OK;
+    return status == TORC_OK ? torc_txn_use(*snapshot, keyspace) : status;
 }
 
 /* A new place at the end of session->watched, not counted yet, or NULL. */

@@ -350,6 +350,9 @@ torcd_command_shutdown(struct torcd_session *session)
         torcd_reply_syntax_error(session);
         return;
     }
+    /* Relaxed: the end of the threads orders it. */
+    if (save)
+        atomic_store_explicit(&session->worker->server->save_at_end, true, memory_order_relaxed);
     /* No reply, as in Redis: the end of the connection says it. */
     session->closing = true;
     callbacks->shut_down(callbacks->context);

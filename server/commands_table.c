@@ -25,6 +25,7 @@
 static const struct torcd_command commands[] = {
     {"append", 3, W | F, 1, 1, 1, torcd_command_append, "string", "Appends a string to the value of a key."},
     {"auth", -2, C | F | N | X, 0, 0, 0, torcd_command_auth, "connection", "Authenticates the connection."},
+    {"bgsave", -1, A, 0, 0, 0, torcd_command_bgsave, "server", "Begins a checkpoint in the background."},
     {"client", -2, C | D, 0, 0, 0, NULL, "connection", "Names, lists and ends connections."},
     {"client|getname", 2, C, 0, 0, 0, torcd_command_client_getname, "connection", "Returns the connection's name."},
     {"client|getredir", 2, C, 0, 0, 0, torcd_command_client_getredir, "connection",
@@ -81,6 +82,7 @@ static const struct torcd_command commands[] = {
      "Adds to the floating-point value of a key."},
     {"info", -1, 0, 0, 0, 0, torcd_command_info, "server", "Tells how the server stands."},
     {"keys", 2, R, 0, 0, 0, torcd_command_keys, "generic", "Returns all keys that match a pattern."},
+    {"lastsave", 1, F, 0, 0, 0, torcd_command_lastsave, "server", "Returns the Unix time of the last checkpoint."},
     {"latency", -2, A | D, 0, 0, 0, NULL, "server", "Tells of commands that took long."},
     {"latency|doctor", 2, A, 0, 0, 0, torcd_command_latency_doctor, "server", "Comments on the latencies."},
     {"latency|help", 2, A, 0, 0, 0, torcd_command_latency_help, "server", "Describes the subcommands."},
@@ -137,6 +139,7 @@ static const struct torcd_command commands[] = {
     {"rename", 3, W, 1, 2, 1, torcd_command_rename, "generic", "Renames a key."},
     {"renamenx", 3, W | F, 1, 2, 1, torcd_command_renamenx, "generic", "Renames a key if the new name is free."},
     {"reset", 1, C | F | I | L | N, 0, 0, 0, torcd_command_reset, "connection", "Resets the connection."},
+    {"save", 1, A | U, 0, 0, 0, torcd_command_save, "server", "Writes a checkpoint."},
     {"scan", -2, R, 0, 0, 0, torcd_command_scan, "generic", "Iterates over the keys."},
     {"select", 2, C | F, 0, 0, 0, torcd_command_select, "connection", "Changes the database."},
     {"set", -3, W, 1, 1, 1, torcd_command_set, "string", "Sets the value of a key."},
@@ -164,6 +167,8 @@ static const struct torcd_command commands[] = {
     {"unsubscribe", -1, C | L, 0, 0, 0, torcd_command_unsubscribe, "pubsub", "Listens to channels no more."},
     {"unwatch", 1, F, 0, 0, 0, torcd_command_unwatch, "transactions", "Forgets the watched keys."},
     {"wait", 3, 0, 0, 0, 0, torcd_command_wait, "generic", "Answers 0: there are no replicas."},
+    {"waitdurable", -1, Q, 0, 0, 0, torcd_command_waitdurable, "generic",
+     "Waits until all that the connection has written is durable."},
     {"watch", -2, I | F, 1, -1, 1, torcd_command_watch, "transactions", "Watches keys for changes."},
 };
 #undef A

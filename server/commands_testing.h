@@ -44,29 +44,37 @@ read_clock(void *context)
     return atomic_load_explicit(&clock_ms, memory_order_relaxed);
 }
 
+/* Open a server whose options, and those of its store, are as they are but for the limits, the clock and the like. */
+static inline void
+open_server_of(struct torc_mvcc_options *store_options, struct torcd_options *options)
+{
+    const struct torcd_callbacks callbacks = {.shut_down = note_shut_down, .wake = note_wake, .now_ms = read_clock};
+
+    store_options->now_ms = read_clock;
+    store_options->on_commit = torcd_effects_on_commit;
+    store_options->on_commit_context = &server;
+    atomic_store_explicit(&clock_ms, START_MS, memory_order_relaxed);
+    cr_assert_eq(torc_mvcc_open(store_options, &store), TORC_OK, "%s", torc_detail());
+    server = torcd_server_create(store, options, WORKERS, &callbacks);
+    cr_assert_not_null(server);
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        sessions[i] = torcd_session_create(server->workers[i % WORKERS], "127.0.0.1:1");
+        cr_assert_not_null(sessions[i]);
+    }
+}
+
 static inline void
 open_server_with(uint64_t memory_limit, uint64_t retired_limit)
 {
-    const struct torcd_callbacks callbacks = {note_shut_down, note_wake, NULL, read_clock};
     struct torc_mvcc_options store_options;
     struct torcd_options options;
 
     torc_mvcc_options_init(&store_options);
     store_options.memory_limit_bytes = memory_limit;
     store_options.retired_limit_bytes = retired_limit;
-    store_options.now_ms = read_clock;
-    store_options.on_commit = torcd_effects_on_commit;
-    store_options.on_commit_context = &server;
-    atomic_store_explicit(&clock_ms, START_MS, memory_order_relaxed);
-    cr_assert_eq(torc_mvcc_open(&store_options, &store), TORC_OK);
     torcd_options_init(&options);
     options.values[TORCD_MEMORY_MAX] = memory_limit;
-    server = torcd_server_create(store, &options, WORKERS, &callbacks);
-    cr_assert_not_null(server);
-    for (unsigned i = 0; i < SESSIONS; i++) {
-        sessions[i] = torcd_session_create(server->workers[i % WORKERS], "127.0.0.1:1");
-        cr_assert_not_null(sessions[i]);
-    }
+    open_server_of(&store_options, &options);
 }
 
 static inline void

@@ -17,16 +17,32 @@
  *               bytes would let the peer's system drop our last reply
  *   CLOSED      waits for the loop to let go of the handle
  *
+ * With --durability sync a reply is held back until what it tells of is durable. The session knows the stamp of its
+ * newest commit (session->stamp). When replies are to be sent and that is not durable yet, all of session->out waits
+ * for it: a mark. What is appended later waits for the next mark, so that a client that goes on writing gets its
+ * replies in portions, one for each flush of the journal:
+ *
+ *   session->out   | replies up to `marked`, wait for marked_stamp | later ones: marked when the first have gone |
+ *
+ * Who waits stands on the list UNDURABLE. So do clients whose WAITDURABLE is parked (commands_durability.c).
+ *
  * Invariants  I1  at most one write is under way (`writing`), and `sending` is its memory
  *             I2  a connection on the ready list has whole requests in `in` and does not read
  *             I3  a connection reads only while its unsent replies are below the mark: a client that does not read
  *                 its replies is not served, and its memory is bounded
  *             I4  a connection on the held list has a request in its session that waits, and does not read
- *             I5  whatever lies in session->out has a write under way before it, or its connection is on TO_SEND; the
- *                 loop does not sleep with a connection there
+ *             I5  whatever lies in session->out has a write under way before it, or its connection is on TO_SEND or on
+ *                 UNDURABLE; the loop does not sleep with a connection on TO_SEND
+ *             I6  a connection whose session is parked is on UNDURABLE or SAVING, and does not read
+ *             I7  a loop that sleeps with a connection on UNDURABLE has worker->awaits set since before it last looked
+ *                 at what is durable, and will be woken
  * Ordering    Of the job that frees memory. libuv hands it over under a mutex; these edges are the same, told in a way
  *             that ThreadSanitizer sees.
  *             R1 hold() -> A1 collect(): the loop;  R2 collect() -> A2 on_collected(): it is idle again
+ *             R3 begin_save() -> A3 save(): the loop;  R4 save() -> A4 on_saved(): the result
+ *             R5 torcd.c on_durable(), exchange of awaits -> A5 torcd_connection_look_durable(), exchange of awaits:
+ *             what was durable, or had failed, when the main thread heard of it. If the exchange there comes first,
+ *             this one sees so much and needs not be woken; else that one sees that it must wake us
  * Fairness    A connection runs at most TURN_REQUESTS requests, then goes to the end of the ready list; between two
  *             rounds of that list the loop polls all sockets. */
 #define _GNU_SOURCE
@@ -117,6 +133,8 @@ is_backed_up(const struct torcd_connection *connection)
 /* ---- Writing -------------------------------------------------------------------------------------------------- */
 
 static void start_reading(struct torcd_connection *connection);
+static void stop_reading(struct torcd_connection *connection);
+static void drain(struct torcd_connection *connection, bool linger);
 static void send_replies(struct torcd_connection *connection);
 static void process_kept(struct torcd_connection *connection, unsigned budget);
 
@@ -169,6 +187,16 @@ finish(struct torcd_connection *connection)
         start_reading(connection);
 }
 
+/* Replies have gone: perhaps there is room for those of the requests that wait. */
+static void
+go_on(struct torcd_connection *connection)
+{
+    if (connection->state != TORCD_OPEN || !connection->waits || is_backed_up(connection))
+        return;
+    connection->waits = false;
+    make_ready(connection);
+}
+
 static void
 on_written(uv_write_t *request, int status)
 {
@@ -184,10 +212,7 @@ on_written(uv_write_t *request, int status)
         return;
     }
     send_replies(connection);
-    if (connection->state == TORCD_OPEN && connection->waits && !is_backed_up(connection)) {
-        connection->waits = false;
-        make_ready(connection);
-    }
+    go_on(connection);
 }
 
 /* The socket took `taken` bytes of session->out and no more: hand the rest to the event loop. */
@@ -216,15 +241,12 @@ send_rest(struct torcd_connection *connection, size_t taken)
     }
 }
 
-/* Send what is in session->out: what the socket takes at once, and the rest when it can. */
+/* Send all of session->out: what the socket takes at once, and the rest when it can. */
 static void
-send_replies(struct torcd_connection *connection)
+send_out(struct torcd_connection *connection)
 {
     struct torcd_buffer *out = &connection->session->out;
 
-    torcd_list_remove(connection, TORCD_TO_SEND);
-    if (connection->writing)
-        return;
     if (out->size > 0) {
         uv_buf_t buffer = uv_buf_init(out->data, (unsigned)(out->size > INT32_MAX ? INT32_MAX : out->size));
         int sent = uv_try_write(&connection->uv.stream, &buffer, 1);
@@ -241,7 +263,57 @@ send_replies(struct torcd_connection *connection)
         }
     }
     torcd_spare_take_back(connection->loop, out);
-    if (connection->state == TORCD_DRAINING)
+}
+
+/* How many bytes of session->out may be sent; the others are marked, or will be. */
+static size_t
+count_durable(struct torcd_connection *connection)
+{
+    const struct torcd_session *session = connection->session;
+    const struct torcd_server *server = connection->loop->worker->server;
+    uint64_t durable = server->holds_replies ? torc_mvcc_durable(server->store) : UINT64_MAX;
+    size_t size = session->out.size, ready = connection->marked;
+
+    if (session->stamp <= durable) {
+        connection->marked = 0;
+        return size;
+    }
+    if (ready > 0 && connection->marked_stamp > durable)
+        return 0;
+    assert(ready <= size);
+    connection->marked = size - ready;
+    connection->marked_stamp = session->stamp;
+    connection->loop->wants_flush = true;
+    return ready;
+}
+
+/* Send what is in session->out and need not be held back. */
+static void
+send_replies(struct torcd_connection *connection)
+{
+    struct torcd_buffer *out = &connection->session->out, rest = {.limit = out->limit};
+
+    torcd_list_remove(connection, TORCD_TO_SEND);
+    if (connection->writing)
+        return;
+    size_t ready = count_durable(connection);
+    if (ready < out->size) {
+        torcd_list_add(connection, TORCD_UNDURABLE);
+        if (ready == 0)
+            return;
+        torcd_buffer_append(&rest, out->data + ready, out->size - ready);
+        if (rest.fault != TORCD_FAULT_NONE) {
+            torcd_connection_close(connection);
+            return;
+        }
+        torcd_buffer_truncate(out, ready);
+    }
+    send_out(connection);
+    if (connection->state == TORCD_CLOSED)
+        torcd_buffer_fini(&rest);
+    else if (rest.size > 0)
+        *out = rest;
+    else if (connection->state == TORCD_DRAINING && !connection->writing)
         finish(connection);
 }
 
@@ -363,6 +435,231 @@ hold(struct torcd_connection *connection)
         on_collected(&loop->collect, 0);
 }
 
+/* ---- What waits for the disk ---------------------------------------------------------------------------------- */
+
+/* The journal has failed: nobody will ever know what was to be told. */
+static void
+give_up_replies(struct torcd_connection *connection)
+{
+    struct torcd_session *session = connection->session;
+
+    torcd_list_remove(connection, TORCD_SAVING);
+    session->parked = TORCD_NOT_PARKED;
+    torcd_buffer_truncate(&session->out, 0);
+    torcd_reply_journal_failed(session);
+    connection->marked = 0;
+    session->stamp = 0;
+    session->closing = true;
+    if (connection->state == TORCD_OPEN)
+        drain(connection, true);
+    else
+        send_replies(connection);
+}
+
+/* The request that was parked has its reply: on with the next ones. */
+static void
+unpark(struct torcd_connection *connection)
+{
+    if (connection->session->out.fault != TORCD_FAULT_NONE) {
+        torcd_connection_close(connection);     /* There was no memory for the reply; later ones would not fit. */
+        return;
+    }
+    torcd_list_add(connection, TORCD_TO_SEND);
+    make_ready(connection);
+}
+
+/* A connection that was on UNDURABLE. */
+static void
+look_again(struct torcd_connection *connection, uint64_t durable, enum torc_status failed)
+{
+    struct torcd_session *session = connection->session;
+    bool holds = connection->loop->worker->server->holds_replies;
+
+    if (session->parked == TORCD_UNTIL_DURABLE) {
+        if (torcd_parked_look(session, failed, torcd_now_ns()))
+            unpark(connection);
+        else
+            torcd_list_add(connection, TORCD_UNDURABLE);
+    } else if (holds && failed != TORC_OK && session->stamp > durable)
+        give_up_replies(connection);
+    else {
+        send_replies(connection);
+        go_on(connection);
+    }
+}
+
+static void set_alarm(struct torcd_loop *loop);
+
+static void
+look_at_all(struct torcd_loop *loop, uint64_t durable)
+{
+    loop->durable = durable;
+    for (unsigned left = loop->lists[TORCD_UNDURABLE].count; left > 0; left--) {
+        struct torcd_connection *connection = torcd_list_take(loop, TORCD_UNDURABLE);
+        if (connection == NULL)
+            break;
+        look_again(connection, durable, loop->failed);
+    }
+    set_alarm(loop);
+}
+
+static void
+on_alarm(uv_timer_t *alarm)
+{
+    struct torcd_loop *loop = alarm->data;
+
+    look_at_all(loop, torc_mvcc_durable(loop->worker->server->store));
+}
+
+/* Ring when the first of those who do not wait for ever has waited long enough. */
+static void
+set_alarm(struct torcd_loop *loop)
+{
+    uint64_t now = torcd_now_ns(), first = UINT64_MAX;
+
+    if (loop->worker->server->holds_replies)
+        return;         /* Nobody is parked there. */
+    for (const struct torcd_connection *at = loop->lists[TORCD_UNDURABLE].first; at != NULL;
+         at = at->next_on[TORCD_UNDURABLE])
+        if (at->session->parked_until_ns < first)
+            first = at->session->parked_until_ns;
+    if (first == UINT64_MAX)
+        (void)uv_timer_stop(&loop->alarm);
+    else
+        (void)uv_timer_start(&loop->alarm, on_alarm, first <= now ? 0 : (first - now) / 1000000 + 1, 0);
+}
+
+void
+torcd_connection_look_durable(struct torcd_loop *loop)
+{
+    struct torcd_server *server = loop->worker->server;
+
+    if (loop->lists[TORCD_UNDURABLE].count == 0)
+        return;
+    bool heard = !atomic_exchange_explicit(&loop->worker->awaits, true, memory_order_acq_rel);  /* A5 */
+    uint64_t durable = torc_mvcc_durable(server->store);
+    if (heard && server->callbacks.watch != NULL)
+        server->callbacks.watch(server->callbacks.context);
+    /* After a failure connections may still come whose commits were made before it. */
+    if (heard || loop->failed != TORC_OK)
+        loop->failed = torcd_journal_failed(server);
+    if (heard || durable != loop->durable || loop->failed != TORC_OK)
+        look_at_all(loop, durable);
+}
+
+void
+torcd_connection_flush(struct torcd_loop *loop)
+{
+    if (loop->wants_flush)
+        torc_mvcc_flush(loop->worker->server->store);
+    loop->wants_flush = false;
+}
+
+void
+torcd_connection_release_all(struct torcd_loop *loop)
+{
+    struct torc_mvcc *store = loop->worker->server->store;
+    uint64_t greatest = 0;
+
+    if (!loop->worker->server->holds_replies)
+        return;         /* Who was parked has been answered. */
+    /* Also for those who have a write under way, and come to UNDURABLE only after it. */
+    for (const struct torcd_connection *at = loop->connections; at != NULL; at = at->next)
+        if (at->session != NULL && at->session->stamp > greatest)
+            greatest = at->session->stamp;
+    if (greatest == 0)
+        return;
+    do
+        loop->failed = torc_mvcc_wait_durable(store, greatest);
+    while (loop->failed == TORC_NO_MEMORY);
+    look_at_all(loop, torc_mvcc_durable(store));
+}
+
+/* ---- Checkpoints ---------------------------------------------------------------------------------------------- */
+
+/* A thread of libuv's. */
+static void
+save(uv_work_t *work)
+{
+    struct torcd_loop *loop = (struct torcd_loop *)(void *)((char *)work - offsetof(struct torcd_loop, save));
+
+    (void)atomic_load_explicit(&loop->save_hands, memory_order_acquire);                /* A3 */
+    loop->saved = torcd_save(loop->worker->server, loop->saved_why, sizeof loop->saved_why);
+    atomic_fetch_add_explicit(&loop->save_hands, 1, memory_order_release);              /* R4 */
+}
+
+static void begin_save(struct torcd_loop *loop);
+
+static void
+on_saved(uv_work_t *work, int status)
+{
+    struct torcd_loop *loop = (struct torcd_loop *)(void *)((char *)work - offsetof(struct torcd_loop, save));
+
+    (void)status;
+    (void)atomic_load_explicit(&loop->save_hands, memory_order_acquire);                /* A4 */
+    loop->saving = false;
+    for (unsigned left = loop->lists[TORCD_SAVING].count; left > 0; left--) {
+        struct torcd_connection *connection = torcd_list_take(loop, TORCD_SAVING);
+        if (connection->save_turn != loop->save_turn) {
+            torcd_list_add(connection, TORCD_SAVING);
+            continue;
+        }
+        torcd_parked_saved(connection->session, loop->saved, loop->saved_why);
+        unpark(connection);
+    }
+    if (loop->lists[TORCD_SAVING].count > 0)
+        begin_save(loop);
+}
+
+static void
+begin_save(struct torcd_loop *loop)
+{
+    loop->saving = true;
+    loop->save_turn++;
+    atomic_fetch_add_explicit(&loop->save_hands, 1, memory_order_release);              /* R3 */
+    if (uv_queue_work(&loop->uv, &loop->save, save, on_saved) == 0)
+        return;
+    loop->saved = TORC_NO_MEMORY;
+    loop->saved_why[0] = '\0';
+    on_saved(&loop->save, 0);
+}
+
+void
+torcd_connection_save_for_all(struct torcd_loop *loop)
+{
+    char why[sizeof loop->saved_why];
+
+    if (loop->lists[TORCD_SAVING].count == 0)
+        return;
+    enum torc_status status = torcd_save(loop->worker->server, why, sizeof why);
+    for (struct torcd_connection *connection; (connection = torcd_list_take(loop, TORCD_SAVING)) != NULL;) {
+        torcd_parked_saved(connection->session, status, why);
+        unpark(connection);
+    }
+}
+
+/* The request has run, and its reply waits for the disk. One checkpoint serves all who came before it began. */
+static void
+park(struct torcd_connection *connection)
+{
+    struct torcd_loop *loop = connection->loop;
+
+    stop_reading(connection);
+    if (connection->session->parked == TORCD_UNTIL_DURABLE) {
+        torcd_list_add(connection, TORCD_UNDURABLE);
+        loop->wants_flush = true;
+        if (connection->session->parked_until_ns != UINT64_MAX)
+            set_alarm(loop);
+        return;
+    }
+    connection->save_turn = loop->save_turn + 1;
+    torcd_list_add(connection, TORCD_SAVING);
+    if (!loop->saving)
+        begin_save(loop);
+}
+
+/* ---- Running requests ----------------------------------------------------------------------------------------- */
+
 /* Run the requests in the window, see to it that the replies are sent, and how it goes on. */
 static void
 process(struct torcd_connection *connection, char *window, size_t size, unsigned budget)
@@ -390,6 +687,8 @@ process(struct torcd_connection *connection, char *window, size_t size, unsigned
         pause_requests(connection);
     else if (feed == TORCD_FEED_HELD)
         hold(connection);
+    else if (feed == TORCD_FEED_PARKED)
+        park(connection);
     else
         start_reading(connection);
     if (loop->lists[TORCD_TO_SEND].count >= SEND_BATCH)
@@ -509,6 +808,8 @@ torcd_connection_sweep(struct torcd_connection *connection, uint64_t now_ms)
     if (watch_s > 0 && session->watched_count > 0
         && torcd_now_ns() - session->watch_began_ns > watch_s * UINT64_C(1000000000))
         torcd_session_expire_watch(session);
+    if (connection->is_on[TORCD_HELD] || connection->is_on[TORCD_UNDURABLE] || connection->is_on[TORCD_SAVING])
+        connection->active_ms = now_ms;         /* It is not the client that keeps silent. */
     if (output_s > 0 && unsent > 0 && now_ms - connection->progress_ms > output_s * 1000)
         drop(connection);
     else if (idle_s > 0 && connection->state == TORCD_OPEN && unsent == 0 && !torcd_session_listens(session)
@@ -539,6 +840,11 @@ torcd_connection_answer_rest(struct torcd_connection *connection)
         return;
     }
     connection->session->can_hold = false;      /* The loop does not wait any more. */
+    if (connection->session->parked != TORCD_NOT_PARKED) {
+        torcd_list_remove(connection, TORCD_UNDURABLE);
+        torcd_parked_settle(connection->session);
+        make_ready(connection);
+    }
     for (unsigned i = 0; i < DRAIN_READS && connection->state == TORCD_OPEN && !connection->waits
                          && !connection->session->doomed; i++) {
         if (connection->is_on[TORCD_READY] || connection->is_on[TORCD_HELD]) {

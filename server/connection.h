@@ -21,6 +21,8 @@ enum torcd_list {
     TORCD_TO_SEND,                          /* Has replies, or is doomed: looked at before the loop sleeps. */
     TORCD_READY,                            /* Has requests in `in` that were cut off: next turn. */
     TORCD_HELD,                             /* Has a request that waits for memory to be freed. */
+    TORCD_UNDURABLE,                        /* Has replies, or a request that is parked, that wait for the journal. */
+    TORCD_SAVING,                           /* Has a request that is parked until a checkpoint is written. */
     TORCD_LISTS
 };
 
@@ -45,6 +47,9 @@ struct torcd_connection {
     uint64_t active_ms;                     /* When something was read last. */
     uint64_t progress_ms;                   /* When the peer took something last, or nothing was unsent. */
     size_t unsent;                          /* At progress_ms. */
+    size_t marked;                          /* So many bytes of session->out wait for `marked_stamp`; 0: no mark. */
+    uint64_t marked_stamp;
+    unsigned save_turn;                     /* Which checkpoint is the one of a connection on SAVING. */
     struct torcd_connection *previous;
     struct torcd_connection *next;
     struct torcd_buffer sending;
@@ -62,6 +67,16 @@ struct torcd_loop {
     uv_work_t collect;                      /* Frees memory of the store, on a thread of libuv's. */
     bool collecting;
     atomic_uint collect_turns;              /* Both sides of the job count here: connection.c R1, R2. */
+    uv_timer_t alarm;                       /* Somebody on UNDURABLE has waited long enough. */
+    uint64_t durable;                       /* What was durable when that list was looked at last, */
+    enum torc_status failed;                /* and why the journal accepts nothing, when that was looked at last. */
+    bool wants_flush;                       /* Somebody has begun to wait for the journal since it was asked last. */
+    uv_work_t save;                         /* Writes a checkpoint, on a thread of libuv's. */
+    bool saving;
+    unsigned save_turn;                     /* How many were begun. */
+    atomic_uint save_hands;                 /* Both sides of that job count here: connection.c R3, R4. */
+    enum torc_status saved;
+    char saved_why[256];
     struct torcd_worker *worker;
     struct torcd_connection *connections;
     struct {
@@ -95,6 +110,18 @@ void torcd_connection_close(struct torcd_connection *connection);
 
 /* Send the replies of all connections on the list TO_SEND, close those whose sessions are doomed. */
 void torcd_connection_send_all(struct torcd_loop *loop);
+
+/* Look whether what the connections on UNDURABLE wait for is durable, and go on with those that need wait no more. */
+void torcd_connection_look_durable(struct torcd_loop *loop);
+
+/* Ask the journal to flush soon, if somebody has begun to wait for it. */
+void torcd_connection_flush(struct torcd_loop *loop);
+
+/* At shutdown: write one checkpoint for all that wait for one. */
+void torcd_connection_save_for_all(struct torcd_loop *loop);
+
+/* At shutdown, when no connection makes replies any more: wait for the journal, and send what was held back. */
+void torcd_connection_release_all(struct torcd_loop *loop);
 
 /* Once a second: the limits of time. */
 void torcd_connection_sweep(struct torcd_connection *connection, uint64_t now_ms);

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* server/databases.c: the map from databases to keyspaces, its copy, and the end of keyspaces that were replaced.
  *
+ * The default keyspace holds
+ *   "torcd"              "1": the store is torcd's, and laid out like this. Written before all else
+ *   one byte, number n   the name of the keyspace that database n is
+ * and every database has a keyspace "db<number it was made for>-<serial>". What survives a crash is a prefix of what
+ * was committed: a keyspace is created before its name stands in a row, and dropped after another name does. So each
+ * row names a keyspace that is there; what no row names is left over, and dropped at the next start.
+ *
  *   changing[n]++ -> commit of the row -> refresh() copies the row -> changing[n]--
  *                                      -> a message visits every worker -> drop
  *
@@ -18,6 +25,10 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#define MARK "torcd"
+#define LAYOUT "1"
+#define ROWS 256u                       /* --databases may have been greater at an earlier start. */
+
 struct database {
     _Atomic(struct torc_keyspace *) keyspace;
     atomic_uint changing;
@@ -26,7 +37,7 @@ struct database {
 struct torcd_databases {
     struct torc_mvcc *store;
     pthread_mutex_t mutex;
-    struct drop *waiting;               /* Drops for which there was no memory. Under `mutex`. */
+    struct drop *waiting;               /* Drops for which there was no memory, or no journal. Under `mutex`. */
     atomic_uint_fast64_t created;       /* Keyspaces so far: their names. */
     unsigned count;
     struct database all[];
@@ -80,19 +91,41 @@ torcd_databases_cached(struct torcd_databases *databases, unsigned number)
     return atomic_load_explicit(&database->keyspace, memory_order_acquire);
 }
 
-/* The newest row of the store. */
+/* The keyspace called `name`, which a row has as that of database `number`: mostly the one that the copy has. */
+static enum torc_status
+resolve(struct torcd_databases *databases, unsigned number, struct torc_slice name, struct torc_keyspace **keyspace)
+{
+    struct torc_keyspace *copy = atomic_load_explicit(&databases->all[number].keyspace, memory_order_acquire);
+    struct torc_slice has = torc_keyspace_name(copy);
+
+    *keyspace = copy;
+    if (has.size == name.size && memcmp(has.data, name.data, name.size) == 0)
+        return TORC_OK;
+    return torc_keyspace_find(databases->store, name, keyspace);
+}
+
+/* The newest row of the store: the name of a keyspace, in `name`. */
+static enum torc_status
+read_name(struct torc_mvcc *store, unsigned number, char name[TORC_NAME_SIZE_MAX], struct torc_slice *read)
+{
+    unsigned char byte;
+    size_t size;
+    enum torc_status status = torc_mvcc_get(store, row(&byte, number), name, TORC_NAME_SIZE_MAX, &size);
+
+    *read = torc_slice(name, status == TORC_OK ? size : 0);
+    return status;
+}
+
 static struct torc_keyspace *
 read_row(struct torcd_databases *databases, unsigned number)
 {
-    struct torc_keyspace *keyspace = NULL;
-    unsigned char byte;
-    size_t size;
+    struct torc_keyspace *keyspace;
+    char bytes[TORC_NAME_SIZE_MAX];
+    struct torc_slice name;
 
-    enum torc_status status =
-        torc_mvcc_get(databases->store, row(&byte, number), &keyspace, sizeof(struct torc_keyspace *), &size);
-    if (status != TORC_OK)
+    if (read_name(databases->store, number, bytes, &name) != TORC_OK
+        || resolve(databases, number, name, &keyspace) != TORC_OK)
         return NULL;
-    assert(size == sizeof(struct torc_keyspace *));
     return keyspace;
 }
 
@@ -105,19 +138,16 @@ torcd_databases_now(struct torcd_databases *databases, unsigned number)
 }
 
 enum torc_status
-torcd_databases_find(struct torc_txn *txn, unsigned number, struct torc_keyspace **keyspace)
+torcd_databases_find(struct torcd_databases *databases, struct torc_txn *txn, unsigned number,
+                     struct torc_keyspace **keyspace)
 {
-    struct torc_slice value;
+    struct torc_slice name;
     unsigned char byte;
     enum torc_status status = torc_txn_use(txn, NULL);
 
     if (status == TORC_OK)
-        status = torc_txn_get(txn, row(&byte, number), &value);
-    if (status != TORC_OK)
-        return status;
-    assert(value.size == sizeof(struct torc_keyspace *));
-    memcpy(keyspace, value.data, sizeof(struct torc_keyspace *));
-    return TORC_OK;
+        status = torc_txn_get(txn, row(&byte, number), &name);
+    return status != TORC_OK ? status : resolve(databases, number, name, keyspace);
 }
 
 uint64_t
@@ -178,14 +208,15 @@ write_row(struct torc_txn *txn, unsigned number, struct torc_keyspace *keyspace)
 
     if (status != TORC_OK)
         return status;
-    return torc_txn_put(txn, row(&byte, number), torc_slice(&keyspace, sizeof(struct torc_keyspace *)));
+    return torc_txn_put(txn, row(&byte, number), torc_keyspace_name(keyspace));
 }
 
 enum torc_status
 torcd_databases_flush(struct torcd_worker *worker, struct torc_txn *txn, unsigned number)
 {
+    struct torcd_databases *databases = worker->server->databases;
     struct torc_keyspace *former;
-    enum torc_status status = torcd_databases_find(txn, number, &former);
+    enum torc_status status = torcd_databases_find(databases, txn, number, &former);
 
     if (status != TORC_OK)
         return status;
@@ -195,7 +226,7 @@ torcd_databases_flush(struct torcd_worker *worker, struct torc_txn *txn, unsigne
     change->drop = torcd_allocate(1, sizeof *change->drop);
     if (change->drop == NULL)
         return TORC_NO_MEMORY;
-    status = create_keyspace(worker->server->databases, number, &change->created);
+    status = create_keyspace(databases, number, &change->created);
     if (status == TORC_OK)
         status = write_row(txn, number, change->created);
     if (status != TORC_OK)
@@ -209,11 +240,12 @@ torcd_databases_flush(struct torcd_worker *worker, struct torc_txn *txn, unsigne
 enum torc_status
 torcd_databases_swap(struct torcd_worker *worker, struct torc_txn *txn, unsigned first, unsigned second)
 {
+    struct torcd_databases *databases = worker->server->databases;
     struct torc_keyspace *one, *other;
-    enum torc_status status = torcd_databases_find(txn, first, &one);
+    enum torc_status status = torcd_databases_find(databases, txn, first, &one);
 
     if (status == TORC_OK)
-        status = torcd_databases_find(txn, second, &other);
+        status = torcd_databases_find(databases, txn, second, &other);
     if (status != TORC_OK || one == other)
         return status;
     if (note_change(worker, first) == NULL || note_change(worker, second) == NULL)
@@ -243,7 +275,8 @@ end_keyspace(struct torcd_databases *databases, struct drop *drop)
     databases->waiting = NULL;
     while (drop != NULL) {
         struct drop *next = drop->next;
-        if (torc_keyspace_drop(drop->keyspace) == TORC_NO_MEMORY) {
+        enum torc_status status = torc_keyspace_drop(drop->keyspace);
+        if (status == TORC_NO_MEMORY || status == TORC_READ_ONLY) {
             drop->next = databases->waiting;
             databases->waiting = drop;
         } else
@@ -301,37 +334,140 @@ torcd_databases_finish(struct torcd_worker *worker, bool committed)
 /* ---- Life ----------------------------------------------------------------------------------------------------- */
 
 static enum torc_status
-put_row(struct torc_mvcc *store, unsigned number, struct torc_keyspace *keyspace)
+put(struct torc_mvcc *store, struct torc_slice key, struct torc_slice value)
 {
-    struct torc_slice value = torc_slice(&keyspace, sizeof(struct torc_keyspace *));
-    unsigned char byte;
-    enum torc_status status = torc_mvcc_put(store, row(&byte, number), value, NULL);
+    enum torc_status status = torc_mvcc_put(store, key, value, NULL);
 
     /* What the store retired while it grew may be over its limit for a moment. */
     if (status == TORC_BUSY && torc_mvcc_collect(store) == TORC_OK)
-        status = torc_mvcc_put(store, row(&byte, number), value, NULL);
+        status = torc_mvcc_put(store, key, value, NULL);
     return status;
 }
 
+/* The serial number of a keyspace that torcd made, by its name; false if it made it not. */
 static bool
-create_all(struct torcd_databases *databases)
+parse_serial(struct torc_slice name, uint64_t *serial)
+{
+    char text[TORC_NAME_SIZE_MAX + 1], again[TORC_NAME_SIZE_MAX + 1];
+    unsigned number;
+
+    memcpy(text, name.data, name.size);
+    text[name.size] = '\0';
+    if (sscanf(text, "db%u-%" SCNu64, &number, serial) != 2)
+        return false;
+    (void)snprintf(again, sizeof again, "db%u-%" PRIu64, number, *serial);
+    return strcmp(text, again) == 0;
+}
+
+/* Whether a row of the store, also of a database that is not served now, has the name. */
+static bool
+is_named(struct torc_mvcc *store, struct torc_slice name)
+{
+    char bytes[TORC_NAME_SIZE_MAX];
+    struct torc_slice read;
+
+    for (unsigned i = 0; i < ROWS; i++)
+        if (read_name(store, i, bytes, &read) == TORC_OK && read.size == name.size
+            && memcmp(read.data, name.data, name.size) == 0)
+            return true;
+    return false;
+}
+
+/* Drop what a crash has left over, and number new keyspaces behind all that are there. */
+static bool
+sweep_keyspaces(struct torcd_databases *databases)
+{
+    struct torc_keyspace **keyspaces = torcd_allocate(TORC_KEYSPACES_MAX, sizeof(struct torc_keyspace *));
+    uint64_t serial, next = 0;
+    size_t count = 0;
+
+    if (keyspaces == NULL || torc_mvcc_keyspaces(databases->store, keyspaces, TORC_KEYSPACES_MAX, &count) != TORC_OK) {
+        torcd_release(keyspaces);
+        return false;
+    }
+    for (size_t i = 0; i < count && i < TORC_KEYSPACES_MAX; i++) {
+        struct torc_slice name = torc_keyspace_name(keyspaces[i]);
+        if (name.size == 0 || !parse_serial(name, &serial))
+            continue;
+        next = serial >= next ? serial + 1 : next;
+        /* What cannot be dropped now stays until the next start. */
+        if (!is_named(databases->store, name))
+            (void)!torc_keyspace_drop(keyspaces[i]);
+    }
+    /* Relaxed: no other thread knows it yet. */
+    atomic_store_explicit(&databases->created, next, memory_order_relaxed);
+    torcd_release(keyspaces);
+    return true;
+}
+
+/* Find the keyspace of each database, or create it. */
+static bool
+open_all(struct torcd_databases *databases)
 {
     for (unsigned i = 0; i < databases->count; i++) {
-        struct torc_keyspace *keyspace;
+        struct torc_keyspace *keyspace = NULL;
+        char bytes[TORC_NAME_SIZE_MAX];
+        struct torc_slice name;
+        unsigned char byte;
+        enum torc_status status = read_name(databases->store, i, bytes, &name);
 
-        if (create_keyspace(databases, i, &keyspace) != TORC_OK
-            || put_row(databases->store, i, keyspace) != TORC_OK)
+        if (status == TORC_OK)
+            status = torc_keyspace_find(databases->store, name, &keyspace);
+        else if (status == TORC_NOT_FOUND) {
+            status = create_keyspace(databases, i, &keyspace);
+            if (status == TORC_OK)
+                status = put(databases->store, row(&byte, i), torc_keyspace_name(keyspace));
+        }
+        if (status != TORC_OK)
             return false;
-        /* Relaxed: no other thread knows it yet. */
         atomic_init(&databases->all[i].keyspace, keyspace);
     }
     return true;
 }
 
-struct torcd_databases *
-torcd_databases_create(struct torc_mvcc *store, unsigned count)
+enum torcd_layout
+torcd_databases_layout(struct torc_mvcc *store)
 {
-    assert(count > 0 && count <= 256);
+    char bytes[TORC_NAME_SIZE_MAX];
+    size_t size, keyspaces;
+    struct torc_keyspace *keyspace;
+    struct torc_slice name;
+    enum torc_status status = torc_mvcc_get(store, torc_slice_from_string(MARK), bytes, sizeof bytes, &size);
+
+    if (status == TORC_NOT_FOUND)
+        return torc_mvcc_keyspaces(store, NULL, 0, &keyspaces) == TORC_OK && keyspaces == 1
+                       && torc_keyspace_keys(torc_mvcc_default(store)) == 0
+                   ? TORCD_LAYOUT_EMPTY : TORCD_LAYOUT_FOREIGN;
+    if (status != TORC_OK || size != strlen(LAYOUT) || memcmp(bytes, LAYOUT, size) != 0)
+        return TORCD_LAYOUT_FOREIGN;
+    for (unsigned i = 0; i < ROWS; i++) {
+        status = read_name(store, i, bytes, &name);
+        if (status == TORC_OK)
+            status = torc_keyspace_find(store, name, &keyspace);
+        else if (status == TORC_NOT_FOUND)
+            status = TORC_OK;
+        if (status != TORC_OK)
+            return TORCD_LAYOUT_BROKEN;
+    }
+    return TORCD_LAYOUT_KNOWN;
+}
+
+static bool
+open_databases(struct torcd_databases *databases)
+{
+    enum torcd_layout layout = torcd_databases_layout(databases->store);
+
+    if (layout == TORCD_LAYOUT_EMPTY
+        && put(databases->store, torc_slice_from_string(MARK), torc_slice_from_string(LAYOUT)) != TORC_OK)
+        return false;
+    return (layout == TORCD_LAYOUT_EMPTY || (layout == TORCD_LAYOUT_KNOWN && sweep_keyspaces(databases)))
+           && open_all(databases);
+}
+
+struct torcd_databases *
+torcd_databases_open(struct torc_mvcc *store, unsigned count)
+{
+    assert(count > 0 && count <= ROWS);
     struct torcd_databases *databases =
         torcd_allocate(1, sizeof *databases + count * sizeof(struct database));
 
@@ -343,7 +479,7 @@ torcd_databases_create(struct torc_mvcc *store, unsigned count)
         torcd_release(databases);
         return NULL;
     }
-    if (create_all(databases))
+    if (open_databases(databases))
         return databases;
     torcd_databases_destroy(databases);
     return NULL;

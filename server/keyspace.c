@@ -214,7 +214,8 @@ torcd_keyspace_use(struct torcd_session *session, struct torc_txn *txn)
     struct torc_keyspace **keyspace = &session->worker->map[session->database];
 
     if (*keyspace == NULL) {
-        enum torc_status status = torcd_databases_find(txn, session->database, keyspace);
+        enum torc_status status =
+            torcd_databases_find(session->worker->server->databases, txn, session->database, keyspace);
         if (status != TORC_OK)
             return status;
     }

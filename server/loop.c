@@ -65,12 +65,18 @@ on_wake(uv_async_t *wake)
     /* Relaxed: the bell orders it. */
     if (atomic_exchange_explicit(&loop->look, false, memory_order_relaxed))
         close_killed(loop);
+    torcd_connection_look_durable(loop);
 }
 
 static void
 on_prepare(uv_prepare_t *prepare)
 {
-    torcd_connection_send_all(prepare->data);
+    struct torcd_loop *loop = prepare->data;
+
+    torcd_connection_send_all(loop);
+    torcd_connection_look_durable(loop);
+    torcd_connection_send_all(loop);
+    torcd_connection_flush(loop);
 }
 
 /* The mailbox's. */
@@ -104,11 +110,14 @@ receive_stop(struct torcd_worker *worker, struct torcd_message *message)
     (void)worker;
     loop->draining = true;
     loop->stop_ms = uv_now(&loop->uv);
+    torcd_connection_save_for_all(loop);
     for (struct torcd_connection *connection = loop->connections; connection != NULL; connection = connection->next)
         if (connection->state == TORCD_OPEN)
             torcd_connection_answer_rest(connection);
         else if (connection->state == TORCD_LINGERING)
             torcd_connection_close(connection);
+    torcd_connection_release_all(loop);
+    uv_unref((uv_handle_t *)&loop->alarm);
     uv_unref((uv_handle_t *)&loop->wake);
     uv_unref((uv_handle_t *)&loop->sweep);
     uv_unref((uv_handle_t *)&loop->idle);
@@ -124,6 +133,7 @@ close_handles(struct torcd_loop *loop)
     uv_close((uv_handle_t *)&loop->sweep, NULL);
     uv_close((uv_handle_t *)&loop->idle, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->alarm, NULL);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 
@@ -185,11 +195,13 @@ torcd_loop_create(struct torcd_worker *worker)
     if (uv_loop_configure(&loop->uv, UV_METRICS_IDLE_TIME) != 0
         || uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
         goto close_loop;
-    (void)uv_timer_init(&loop->uv, &loop->sweep);       /* These three cannot fail: they only fill the handle. */
+    (void)uv_timer_init(&loop->uv, &loop->sweep);       /* These four cannot fail: they only fill the handle. */
+    (void)uv_timer_init(&loop->uv, &loop->alarm);
     (void)uv_idle_init(&loop->uv, &loop->idle);
     (void)uv_prepare_init(&loop->uv, &loop->prepare);
     loop->wake.data = loop;
     loop->sweep.data = loop;
+    loop->alarm.data = loop;
     loop->idle.data = loop;
     loop->prepare.data = loop;
     (void)uv_timer_start(&loop->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
@@ -238,6 +250,12 @@ torcd_loop_wake(struct torcd_loop *loop)
 {
     /* Relaxed: the bell orders it. */
     atomic_store_explicit(&loop->look, true, memory_order_relaxed);
+    (void)uv_async_send(&loop->wake);
+}
+
+void
+torcd_loop_ring(struct torcd_loop *loop)
+{
     (void)uv_async_send(&loop->wake);
 }
 

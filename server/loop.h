@@ -21,6 +21,9 @@ void torcd_loop_give(struct torcd_loop *loop, int fd);
 /* Have the loop look for sessions that CLIENT KILL has marked. Threads: any, until torcd_loop_destroy(). */
 void torcd_loop_wake(struct torcd_loop *loop);
 
+/* Have the loop look at what has become durable, if somebody waits there. Threads: any, until torcd_loop_destroy(). */
+void torcd_loop_ring(struct torcd_loop *loop);
+
 /* Answer what has been received, close all connections, and end. Does not wait. */
 void torcd_loop_stop(struct torcd_loop *loop);
 

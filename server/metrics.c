@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -18,7 +19,8 @@
 #define STORE_TEXT 8192u
 
 const char *const torcd_metrics_sections[] = {
-    "server", "clients", "memory", "stats", "replication", "cpu", "commandstats", "torc", "keyspace", NULL,
+    "server", "clients", "memory", "persistence", "stats", "replication", "cpu", "commandstats", "torc", "keyspace",
+    NULL,
 };
 
 struct figure {
@@ -218,6 +220,47 @@ info_memory(const struct torcd_server *server, struct torcd_buffer *out)
                         stats.memory_bytes, used, resident_bytes(), limit, most);
 }
 
+static const char *
+ok_or_err(enum torc_status status)
+{
+    return status == TORC_OK ? "ok" : "err";
+}
+
+/* What Redis tells of its snapshots are the checkpoints, and of its append-only file the journal. */
+static void
+info_persistence(const struct torcd_server *server, struct torcd_buffer *out)
+{
+    static const char *const modes[] = {
+        [TORC_DURABILITY_NONE] = "none", [TORC_DURABILITY_ASYNC] = "async", [TORC_DURABILITY_SYNC] = "sync",
+    };
+    struct torc_durability_stats stats;
+    struct torc_mvcc_stats store;
+
+    memset(&stats, 0, sizeof stats);
+    if (torc_mvcc_stats(server->store, &store) != TORC_OK
+        || (server->directory[0] != '\0' && torc_mvcc_durability(server->store, &stats) != TORC_OK))
+        return;
+    uint64_t saved_ms = stats.checkpoint_ms != 0 ? stats.checkpoint_ms : server->started_ms;
+    uint64_t saved = load(&server->saved_commits), changes = store.commits > saved ? store.commits - saved : 0;
+    torcd_buffer_format(out, "# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%" PRIu64
+                             "\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%" PRIu64
+                             "\r\nrdb_last_bgsave_status:%s\r\nrdb_saves:%" PRIu64 "\r\n",
+                        changes, stats.checkpoint_running, saved_ms / 1000, ok_or_err(stats.checkpoint_status),
+                        stats.checkpoints);
+    torcd_buffer_format(out, "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_last_write_status:%s\r\n",
+                        server->journaled, stats.checkpoint_running, ok_or_err(stats.failed));
+    if (server->directory[0] == '\0')
+        return;
+    torcd_buffer_format(out, "aof_current_size:%" PRIu64 "\r\naof_buffer_length:%" PRIu64 "\r\ntorc_durability:%s\r\n"
+                             "torc_clock:%" PRIu64 "\r\ntorc_durable:%" PRIu64 "\r\ntorc_checkpoint:%" PRIu64 "\r\n",
+                        stats.journal_bytes, stats.waiting_bytes, modes[server->durability], store.clock,
+                        stats.durable, stats.checkpoint_stamp);
+    torcd_buffer_format(out, "torc_flushes:%" PRIu64 "\r\ntorc_flushed_commits:%" PRIu64
+                             "\r\ntorc_flushed_bytes:%" PRIu64 "\r\ntorc_flush_usec:%" PRIu64
+                             "\r\ntorc_waits:%" PRIu64 "\r\n",
+                        stats.flushes, stats.flushed_commits, stats.flushed_bytes, stats.flush_ns / 1000, stats.waits);
+}
+
 static void
 info_messages(const struct torcd_server *server, struct torcd_buffer *out)
 {
@@ -312,9 +355,9 @@ torcd_metrics_info(const struct torcd_server *server, const char *section, struc
         const char *name;
         void (*write)(const struct torcd_server *server, struct torcd_buffer *out);
     } writers[] = {
-        {"server", info_server}, {"clients", info_clients}, {"memory", info_memory}, {"stats", info_stats},
-        {"replication", info_replication}, {"cpu", info_cpu}, {"commandstats", info_commandstats}, {"torc", info_torc},
-        {"keyspace", info_keyspace},
+        {"server", info_server}, {"clients", info_clients}, {"memory", info_memory},
+        {"persistence", info_persistence}, {"stats", info_stats}, {"replication", info_replication}, {"cpu", info_cpu},
+        {"commandstats", info_commandstats}, {"torc", info_torc}, {"keyspace", info_keyspace},
     };
 
     for (size_t i = 0; i < sizeof writers / sizeof writers[0]; i++)

@@ -50,6 +50,10 @@ static const struct torcd_setting_info settings[TORCD_SETTINGS] = {
         "what the store may use; past it writes are refused; 0 no limit", 0, UINT64_C(1) << 60, 0, false, false},
     [TORCD_RETIRED_MAX] = {"retired-limit", "retired-limit", "Store", "BYTES",
         "old values that wait to be freed; past it writes wait", KIB, UINT64_C(1) << 60, 256 * MIB, false, false},
+
+    [TORCD_CHECKPOINT_BYTES] = {"checkpoint-bytes", "checkpoint-bytes", "Durability", "BYTES",
+        "write a checkpoint when the journal has grown by so much; 0 never", 0, UINT64_C(1) << 60, 256 * MIB, false,
+        false},
 };
 
 const struct torcd_setting_info *
@@ -123,6 +127,7 @@ torcd_options_init(struct torcd_options *options)
     memset(options, 0, sizeof *options);
     for (unsigned i = 0; i < TORCD_SETTINGS; i++)
         options->values[i] = settings[i].preset;
+    options->durability = TORC_DURABILITY_ASYNC;
 }
 
 /* ---- Options that are no numbers ------------------------------------------------------------------------------ */
@@ -172,20 +177,59 @@ take_no_tcp(struct torcd_options *options, const char *value)
     return true;
 }
 
+static bool
+take_directory(struct torcd_options *options, const char *value)
+{
+    options->directory = value;
+    return value[0] != '\0' && strlen(value) <= TORCD_DIRECTORY_MAX;
+}
+
+static bool
+take_durability(struct torcd_options *options, const char *value)
+{
+    static const char *const modes[] = {
+        [TORC_DURABILITY_NONE] = "none", [TORC_DURABILITY_ASYNC] = "async", [TORC_DURABILITY_SYNC] = "sync",
+    };
+
+    options->has_durability = true;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (strcmp(value, modes[i]) == 0) {
+            options->durability = (enum torc_durability)i;
+            return true;
+        }
+    return false;
+}
+
+static bool
+take_memory_only(struct torcd_options *options, const char *value)
+{
+    (void)value;
+    options->memory_only = true;
+    return true;
+}
+
 static const struct word {
     const char *flag;
+    const char *group;          /* Heading in --help. */
     const char *argument;       /* NULL: it takes none. */
     const char *help;
     const char *wanted;         /* What its value must be. */
     bool (*take)(struct torcd_options *options, const char *value);
 } words[] = {
-    {"bind", "ADDRESS", "address to listen on, may be repeated [127.0.0.1]", "given 16 times at most", take_bind},
-    {"no-tcp", NULL, "listen on no TCP port, only on --unixsocket", "", take_no_tcp},
-    {"unixsocket", "PATH", "listen on a Unix socket too", "a path of 1 to 107 bytes", take_unix_socket},
-    {"unixsocketperm", "MODE", "its permissions, in octal [by the umask]", "an octal mode from 1 to 777",
+    {"bind", "Network", "ADDRESS", "address to listen on, may be repeated [127.0.0.1]", "given 16 times at most",
+        take_bind},
+    {"no-tcp", "Network", NULL, "listen on no TCP port, only on --unixsocket", "", take_no_tcp},
+    {"unixsocket", "Network", "PATH", "listen on a Unix socket too", "a path of 1 to 107 bytes", take_unix_socket},
+    {"unixsocketperm", "Network", "MODE", "its permissions, in octal [by the umask]", "an octal mode from 1 to 777",
         take_unix_socket_mode},
-    {"requirepass", "PASSWORD", "what clients must give with AUTH or HELLO", "a password of 1 to 512 bytes",
+    {"requirepass", "Network", "PASSWORD", "what clients must give with AUTH or HELLO", "a password of 1 to 512 bytes",
         take_password},
+    {"dir", "Durability", "DIR", "where everything is kept; made if it is not there [" TORCD_DIRECTORY "]",
+        "a path of 1 to 1023 bytes", take_directory},
+    {"durability", "Durability", "MODE", "none: by checkpoints only; async: soon; sync: before the reply [async]",
+        "none, async or sync", take_durability},
+    {"memory-only", "Durability", NULL, "write nothing: what was stored is gone when torcd ends", "",
+        take_memory_only},
 };
 #define WORDS (sizeof words / sizeof words[0])
 
@@ -242,6 +286,26 @@ apply_setting(struct torcd_options *options, enum torcd_setting setting, const c
     return TORCD_OPTIONS_WRONG;
 }
 
+/* What no single option tells. */
+static enum torcd_options_outcome
+fit_together(struct torcd_options *options, char *error, size_t error_size)
+{
+    const char *wrong = NULL;
+
+    if (options->no_tcp && options->unix_socket == NULL)
+        wrong = "--no-tcp leaves nothing to listen on without --unixsocket";
+    else if (options->memory_only && options->directory != NULL)
+        wrong = "--memory-only and --dir exclude each other";
+    else if (options->memory_only && options->has_durability)
+        wrong = "--memory-only and --durability exclude each other";
+    else if (!options->memory_only && options->directory == NULL)
+        options->directory = TORCD_DIRECTORY;
+    if (wrong == NULL)
+        return TORCD_OPTIONS_RUN;
+    (void)snprintf(error, error_size, "%s", wrong);
+    return TORCD_OPTIONS_WRONG;
+}
+
 enum torcd_options_outcome
 torcd_options_parse(struct torcd_options *options, int argc, char **argv, char *error, size_t error_size)
 {
@@ -273,10 +337,7 @@ torcd_options_parse(struct torcd_options *options, int argc, char **argv, char *
         if (outcome != TORCD_OPTIONS_RUN)
             return outcome;
     }
-    if (!options->no_tcp || options->unix_socket != NULL)
-        return TORCD_OPTIONS_RUN;
-    (void)snprintf(error, error_size, "--no-tcp leaves nothing to listen on without --unixsocket");
-    return TORCD_OPTIONS_WRONG;
+    return fit_together(options, error, error_size);
 }
 
 static void
@@ -297,18 +358,20 @@ print_preset(FILE *file, const struct torcd_setting_info *info)
 void
 torcd_options_help(FILE *file)
 {
-    static const char *const groups[] = {"Network", "Clients", "Request and reply sizes", "Store"};
+    static const char *const groups[] = {"Network", "Clients", "Request and reply sizes", "Store", "Durability"};
 
     (void)fputs("torcd serves a torc store to any Redis client.\n"
                 "\n"
                 "Usage: torcd [OPTION VALUE]...\n"
                 "\n"
-                "Values in brackets are the defaults. BYTES may end in kb, mb or gb. Everything is kept in memory:\n"
-                "what was stored is gone when torcd ends.\n", file);
+                "Values in brackets are the defaults. BYTES may end in kb, mb or gb. Everything is kept in memory,\n"
+                "and written to --dir, from where it comes back at the next start.\n", file);
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
         (void)fprintf(file, "\n%s\n", groups[g]);
-        for (size_t i = 0; g == 0 && i < WORDS; i++) {
+        for (size_t i = 0; i < WORDS; i++) {
             char flag[64];
+            if (strcmp(words[i].group, groups[g]) != 0)
+                continue;
             (void)snprintf(flag, sizeof flag, "--%s %s", words[i].flag,
                            words[i].argument == NULL ? "" : words[i].argument);
             (void)fprintf(file, "  %-32s %s\n", flag, words[i].help);

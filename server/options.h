@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include <torc/base.h>
+#include <torc/mvcc.h>
 
 enum torcd_setting {
     TORCD_PORT,
@@ -27,6 +27,7 @@ enum torcd_setting {
     TORCD_DATABASES,
     TORCD_MEMORY_MAX,
     TORCD_RETIRED_MAX,
+    TORCD_CHECKPOINT_BYTES,
     TORCD_METRICS_PORT,
     TORCD_SETTINGS              /* How many. */
 };
@@ -35,6 +36,8 @@ enum torcd_setting {
 #define TORCD_BINDS_MAX 16u
 #define TORCD_SOCKET_PATH_MAX 107u      /* What the address of a Unix socket has room for. */
 #define TORCD_PASSWORD_MAX 512u
+#define TORCD_DIRECTORY_MAX 1023u
+#define TORCD_DIRECTORY "./torc-data"   /* Where nothing else is said. */
 
 struct torcd_setting_info {
     const char *flag;           /* Without its dashes. */
@@ -57,6 +60,10 @@ struct torcd_options {
     const char *unix_socket;                /* NULL: none. Borrowed from argv, as is the next. */
     const char *password;                   /* NULL: none is asked for. */
     unsigned unix_socket_mode;              /* 0: what the umask leaves. */
+    const char *directory;                  /* NULL: in memory only. Borrowed from argv, or TORCD_DIRECTORY. */
+    enum torc_durability durability;
+    bool memory_only;
+    bool has_durability;                    /* --durability was given. */
 };
 
 enum torcd_options_outcome {

@@ -12,7 +12,7 @@ static char error[256];
 static enum torcd_options_outcome
 parse(const char *flag, const char *value)
 {
-    static char name[] = "torcd", copies[2][1024];      /* Options borrow them. */
+    static char name[] = "torcd", copies[2][1100];      /* Options borrow them. */
     char *arguments[] = {name, copies[0], copies[1], NULL};
 
     (void)snprintf(copies[0], sizeof copies[0], "%s", flag);
@@ -139,6 +139,57 @@ Test(options, take_a_password)
     cr_expect_null(options.password);
 }
 
+Test(options, keep_everything_in_a_directory_unless_told_otherwise)
+{
+    cr_expect_eq(parse("--port", "1"), TORCD_OPTIONS_RUN);
+    cr_expect_str_eq(options.directory, TORCD_DIRECTORY);
+    cr_expect_eq(options.durability, TORC_DURABILITY_ASYNC);
+    cr_expect_eq(options.values[TORCD_CHECKPOINT_BYTES], UINT64_C(256) << 20);
+    cr_expect_eq(parse("--memory-only", NULL), TORCD_OPTIONS_RUN);
+    cr_expect_null(options.directory);
+    cr_expect_eq(parse("--memory-only=1", NULL), TORCD_OPTIONS_WRONG);
+    cr_expect_eq(parse("--dir", "/tmp/x"), TORCD_OPTIONS_RUN);
+    cr_expect_str_eq(options.directory, "/tmp/x");
+    cr_expect_eq(parse("--dir", ""), TORCD_OPTIONS_WRONG);
+    cr_expect_str_eq(error, "--dir must be a path of 1 to 1023 bytes");
+    cr_expect_eq(parse("--checkpoint-bytes", "0"), TORCD_OPTIONS_RUN);
+    cr_expect_eq(parse("--checkpoint-bytes", "1gb"), TORCD_OPTIONS_RUN);
+    cr_expect_eq(options.values[TORCD_CHECKPOINT_BYTES], UINT64_C(1) << 30);
+}
+
+Test(options, take_a_directory_as_long_as_it_may_be)
+{
+    char path[TORCD_DIRECTORY_MAX + 2];
+
+    memset(path, 'p', sizeof path);
+    path[TORCD_DIRECTORY_MAX] = '\0';
+    cr_expect_eq(parse("--dir", path), TORCD_OPTIONS_RUN);
+    path[TORCD_DIRECTORY_MAX] = 'p';
+    path[TORCD_DIRECTORY_MAX + 1] = '\0';
+    cr_expect_eq(parse("--dir", path), TORCD_OPTIONS_WRONG);
+}
+
+Test(options, take_a_durability)
+{
+    cr_expect_eq(parse("--durability", "none"), TORCD_OPTIONS_RUN);
+    cr_expect_eq(options.durability, TORC_DURABILITY_NONE);
+    cr_expect_eq(parse("--durability=async", NULL), TORCD_OPTIONS_RUN);
+    cr_expect_eq(options.durability, TORC_DURABILITY_ASYNC);
+    cr_expect_eq(parse("--durability", "sync"), TORCD_OPTIONS_RUN);
+    cr_expect_eq(options.durability, TORC_DURABILITY_SYNC);
+    cr_expect_eq(parse("--durability", "always"), TORCD_OPTIONS_WRONG);
+    cr_expect_str_eq(error, "--durability must be none, async or sync");
+    cr_expect_eq(parse("--durability", ""), TORCD_OPTIONS_WRONG);
+}
+
+Test(options, refuse_a_directory_for_what_is_in_memory_only)
+{
+    cr_expect_eq(parse("--memory-only", "--dir=/tmp/x"), TORCD_OPTIONS_WRONG);
+    cr_expect_str_eq(error, "--memory-only and --dir exclude each other");
+    cr_expect_eq(parse("--durability=sync", "--memory-only"), TORCD_OPTIONS_WRONG);
+    cr_expect_str_eq(error, "--memory-only and --durability exclude each other");
+}
+
 Test(options, know_help_and_version)
 {
     cr_expect_eq(parse("--help", NULL), TORCD_OPTIONS_HELP);
@@ -154,7 +205,7 @@ Test(options, are_all_in_the_help)
     torcd_options_help(file);
     cr_assert_eq(fclose(file), 0);
     static const char *const others[] = {"bind ADDRESS", "no-tcp", "unixsocket PATH", "unixsocketperm MODE",
-                                         "requirepass PASSWORD"};
+                                         "requirepass PASSWORD", "dir DIR", "durability MODE", "memory-only"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         cr_expect_not_null(strstr(text, others[i]), "%s", others[i]);
     for (unsigned i = 0; i < TORCD_SETTINGS; i++) {

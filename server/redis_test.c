@@ -48,7 +48,7 @@ run_program(struct side *side, char **arguments, int output)
 static void
 start_torcd(struct side *side)
 {
-    char *arguments[] = {(char[]){TORCD_PATH}, (char[]){"--port"}, (char[]){"0"}, NULL};
+    char *arguments[] = {(char[]){TORCD_PATH}, (char[]){"--port"}, (char[]){"0"}, (char[]){"--memory-only"}, NULL};
     int pipes[2];
     char line[512] = "";
     const char *at = NULL;

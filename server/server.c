@@ -4,7 +4,9 @@
 #include "server.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -12,6 +14,8 @@
 #include "databases.h"
 #include "diagnostics.h"
 #include "pubsub.h"
+
+_Static_assert(sizeof ((struct torcd_server *)0)->directory >= PATH_MAX, "realpath() writes there");
 
 /* Scans that may be under way at once, two entries each, and the keys they may hold. */
 #define CURSORS 16384u
@@ -87,6 +91,18 @@ draw_run_id(struct torcd_server *server)
         (void)snprintf(server->run_id + 2 * i, 3, "%02x", bytes[i]);
 }
 
+static void
+note_directory(struct torcd_server *server, const struct torcd_options *options)
+{
+    if (options->directory == NULL)
+        return;
+    if (realpath(options->directory, server->directory) == NULL)
+        (void)snprintf(server->directory, sizeof server->directory, "%s", options->directory);
+    server->durability = options->durability;
+    server->journaled = options->durability != TORC_DURABILITY_NONE;
+    server->holds_replies = options->durability == TORC_DURABILITY_SYNC;
+}
+
 struct torcd_server *
 torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options, unsigned workers_count,
                     const struct torcd_callbacks *callbacks)
@@ -103,6 +119,8 @@ torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options
     server->store = store;
     server->callbacks = *callbacks;
     server->started_ns = torcd_now_ns();
+    server->started_ms = torcd_now_ms(server);
+    note_directory(server, options);
     /* Relaxed: no other thread knows the server yet. */
     for (unsigned i = 0; i < TORCD_SETTINGS; i++)
         atomic_store_explicit(&server->settings[i], options->values[i], memory_order_relaxed);
@@ -112,7 +130,7 @@ torcd_server_create(struct torc_mvcc *store, const struct torcd_options *options
     server->workers = torcd_allocate(workers_count, sizeof *server->workers);
     server->pubsub = torcd_pubsub_create(workers_count);
     server->diagnostics = torcd_diagnostics_create();
-    server->databases = torcd_databases_create(store, (unsigned)options->values[TORCD_DATABASES]);
+    server->databases = torcd_databases_open(store, (unsigned)options->values[TORCD_DATABASES]);
     if (server->cursors == NULL || server->workers == NULL || server->pubsub == NULL || server->diagnostics == NULL
         || server->databases == NULL)
         goto destroy;
@@ -191,6 +209,21 @@ torcd_server_get_password(struct torcd_server *server, char password[TORCD_PASSW
     (void)pthread_mutex_lock(&server->mutex);
     memcpy(password, server->password, sizeof server->password);
     (void)pthread_mutex_unlock(&server->mutex);
+}
+
+void
+torcd_server_note_saves(struct torcd_server *server)
+{
+    struct torc_durability_stats durability;
+    struct torc_mvcc_stats stats;
+
+    /* Relaxed: figures of one writer. */
+    if (server->directory[0] == '\0' || torc_mvcc_durability(server->store, &durability) != TORC_OK
+        || durability.checkpoints == atomic_load_explicit(&server->saves_seen, memory_order_relaxed)
+        || torc_mvcc_stats(server->store, &stats) != TORC_OK)
+        return;
+    atomic_store_explicit(&server->saves_seen, durability.checkpoints, memory_order_relaxed);
+    atomic_store_explicit(&server->saved_commits, stats.commits, memory_order_relaxed);
 }
 
 uint64_t

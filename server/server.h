@@ -37,6 +37,8 @@ struct torcd_callbacks {
     void (*wake)(void *context, unsigned worker);           /* Have that worker look at its sessions. Any thread. */
     void *context;
     uint64_t (*now_ms)(void *context);                      /* The store's clock. Any thread. NULL: the system's. */
+    void (*watch)(void *context);                           /* A worker awaits what becomes durable, and is to be told
+                                                             * (see `awaits`). Any thread. NULL: it looks itself. */
 };
 
 /* Written by the worker's thread only (a plain add, no read-modify-write), read by any. CONFIG RESETSTAT takes a copy
@@ -67,6 +69,14 @@ struct torcd_server {
     struct torcd_worker **workers;
     unsigned workers_count;
     struct torcd_counters zero;                             /* What CONFIG RESETSTAT counts from. */
+    bool journaled;                                         /* There is something to wait for. */
+    bool holds_replies;                                     /* No reply leaves before its commits are durable. */
+    enum torc_durability durability;
+    char directory[4096];                                   /* Absolute; "": in memory only. */
+    uint64_t started_ms;
+    atomic_uint_fast64_t saves_seen;                        /* Checkpoints, as the main thread saw them last; */
+    atomic_uint_fast64_t saved_commits;                     /* the store's commits then. */
+    atomic_bool save_at_end;                                /* SHUTDOWN SAVE. */
     char run_id[41];
     char binds[256];                                        /* As CONFIG GET bind tells it. */
     uint64_t started_ns;
@@ -99,6 +109,7 @@ struct torcd_worker {
     char key[TORC_KEY_SIZE_MAX + 1];    /* Store keys are built here. Worker's thread only. */
     char bound[TORC_KEY_SIZE_MAX + 1];
     struct torcd_mailbox mailbox;       /* From any thread. */
+    atomic_bool awaits;                 /* Clients wait until something is durable: connection.c. */
     pthread_mutex_t mutex;              /* Guards `sessions` and their names: CLIENT LIST comes from other threads. */
     struct torcd_session *sessions;
 };
@@ -153,6 +164,9 @@ uint64_t torcd_server_keys(const struct torcd_server *server, unsigned database)
 /* The sum over all workers of the counter at this offset in struct torcd_counters; the second one, since RESETSTAT. */
 uint64_t torcd_server_sum(const struct torcd_server *server, size_t counter_offset);
 uint64_t torcd_server_sum_since_reset(const struct torcd_server *server, size_t counter_offset);
+
+/* Note how many commits there were when the last checkpoint was written. The main thread, now and then. */
+void torcd_server_note_saves(struct torcd_server *server);
 
 /* Much was deleted: the next write that a full store refuses may ask it to free what it can, however recently another
  * one did. Any thread. */

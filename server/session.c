@@ -210,6 +210,10 @@ torcd_reply_status(struct torcd_session *session, enum torc_status status)
     case TORC_NO_MEMORY:
         torcd_resp_error(&session->out, "ERR out of memory; nothing was written");
         return;
+    case TORC_READ_ONLY:
+        torcd_resp_error(&session->out, "MISCONF Errors writing to the journal%s%s; nothing was written. Reads go on; "
+                                        "SAVE begins a new journal", detail[0] != '\0' ? ": " : "", detail);
+        return;
     default:
         torcd_resp_error(&session->out, "ERR %s%s%s", torc_status_message(status), detail[0] != '\0' ? ": " : "",
                          detail);

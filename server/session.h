@@ -30,6 +30,13 @@ struct torcd_watched {
     struct torc_slice value;            /* Borrowed from one of the snapshots. */
 };
 
+/* Why a session's requests wait, though its request has run: the reply is still to come. */
+enum torcd_parked {
+    TORCD_NOT_PARKED,
+    TORCD_UNTIL_DURABLE,                /* WAITDURABLE */
+    TORCD_UNTIL_SAVED                   /* SAVE */
+};
+
 struct torcd_session {
     struct torcd_worker *worker;
     struct torcd_resp_parser parser;
@@ -55,6 +62,11 @@ struct torcd_session {
     bool may_hold;                      /* The request that runs was not held before. */
     bool hold;                          /* The request that runs is to be held: its reply is void. */
     struct torcd_queued *held;          /* No other request runs before it. */
+
+    /* What becomes durable. */
+    uint64_t stamp;                     /* Of the newest commit of which its replies may tell. */
+    enum torcd_parked parked;           /* No other request runs before that reply. Needs can_hold. */
+    uint64_t parked_until_ns;           /* UINT64_MAX: as long as it takes. */
 
     /* The request that runs. */
     const struct torcd_command *command;

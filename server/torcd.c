@@ -5,8 +5,13 @@
  *   loop threads    clients; the commands run there, straight into the store
  *
  * The end (SIGTERM, SIGINT, SHUTDOWN): listeners close, each loop answers what it received and closes its clients, the
- * threads are joined, the store is closed; its refusal to close would mean that a transaction was lost, and is an
- * error. */
+ * threads are joined, the store is closed; its refusal to close would mean that a transaction was lost, or that what
+ * was written may be, and is an error.
+ *
+ * The store is opened for TORC_DURABILITY_ASYNC also with --durability sync: no thread of clients waits for the disk.
+ * The main thread hears of what has become durable, and wakes those loops that wait for it.
+ *
+ * Ordering    R1 on_durable(), exchange of awaits -> connection.c A5: what was durable before it */
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <signal.h>
@@ -19,6 +24,8 @@
 #include <torc/torc.h>
 
 #include "acceptor.h"
+#include "commands.h"
+#include "databases.h"
 #include "effects.h"
 #include "loop.h"
 #include "metrics_http.h"
@@ -38,6 +45,9 @@ struct torcd {
     uv_signal_t interrupt;
     uv_async_t stop;
     uv_timer_t tend;
+    uv_async_t watch;               /* A loop waits for what becomes durable. */
+    uv_poll_t durable;              /* The store's descriptor, if `hears`. */
+    bool hears;
     bool stopping;
     struct torc_mvcc *store;
     struct torcd_server *server;
@@ -69,7 +79,12 @@ begin_stop(struct torcd *torcd)
     uv_close((uv_handle_t *)&torcd->terminate, NULL);
     uv_close((uv_handle_t *)&torcd->interrupt, NULL);
     uv_close((uv_handle_t *)&torcd->tend, NULL);
-    uv_unref((uv_handle_t *)&torcd->stop);      /* Stays open: a client may still ask for SHUTDOWN. */
+    if (torcd->hears)
+        uv_close((uv_handle_t *)&torcd->durable, NULL);
+    torcd->hears = false;
+    /* These stay open: a client may still ask for SHUTDOWN, or wait. */
+    uv_unref((uv_handle_t *)&torcd->stop);
+    uv_unref((uv_handle_t *)&torcd->watch);
 }
 
 static void
@@ -94,7 +109,47 @@ on_tend(uv_timer_t *timer)
 
     for (unsigned i = 0; i < TEND_POLLS && more && torcd->store != NULL; i++)
         if (torc_mvcc_poll(torcd->store, &more) != TORC_OK)
-            return;
+            break;
+    if (torcd->server != NULL)
+        torcd_server_note_saves(torcd->server);
+}
+
+/* More is durable, or the journal has failed. When nobody waits, and nobody will unasked, do not listen any more. */
+static void
+on_durable(uv_poll_t *poll, int status, int events)
+{
+    struct torcd *torcd = poll->data;
+    bool any = torcd->server->holds_replies;
+    uint64_t count;
+    uv_os_fd_t fd;
+
+    (void)status;
+    (void)events;
+    if (uv_fileno((uv_handle_t *)poll, &fd) == 0)
+        (void)!read(fd, &count, sizeof count);
+    (void)torc_mvcc_durable(torcd->store);
+    for (unsigned i = 0; i < torcd->loops_count; i++)
+        if (atomic_exchange_explicit(&torcd->server->workers[i]->awaits, false, memory_order_acq_rel)) {   /* R1 */
+            torcd_loop_ring(torcd->loops[i]);
+            any = true;
+        }
+    if (!any)
+        (void)uv_poll_stop(poll);
+}
+
+static void
+on_watch(uv_async_t *handle)
+{
+    struct torcd *torcd = handle->data;
+
+    if (torcd->hears)
+        (void)uv_poll_start(&torcd->durable, UV_READABLE, on_durable);
+}
+
+static void
+watch(void *context)
+{
+    (void)uv_async_send(&((struct torcd *)context)->watch);
 }
 
 static void
@@ -144,10 +199,98 @@ threads_wanted(const struct torcd_options *options)
     return processors < 1 ? 1 : processors > 256 ? 256 : (unsigned)processors;
 }
 
+/* What can be done about a store that does not open. */
+static const char *
+advice(enum torc_status status)
+{
+    switch (status) {
+    case TORC_LOCKED: return "Another torcd serves it: use that one, end it, or give this one another --dir.";
+    case TORC_FOREIGN: return "Give another --dir, or start the torcd that wrote it.";
+    case TORC_MISSING:
+    case TORC_CORRUPT: return "Nothing there was changed. Put a backup in its place, or give another --dir.";
+    case TORC_NO_SPACE: return "Make room on that disk, and start again: nothing is lost.";
+    case TORC_NO_MEMORY: return "Raise --memory-limit, or free memory, and start again: nothing is lost.";
+    default: return "See that the disk works, and that torcd may read and write there.";
+    }
+}
+
+static void
+complain_of_store(const struct torcd_options *options, enum torc_status status)
+{
+    const char *detail = torc_detail();
+
+    (void)fprintf(stderr, "torcd: cannot open the store%s%s: %s: %s%s%s\n", options->directory == NULL ? "" : " in ",
+                  options->directory == NULL ? "" : options->directory, torc_status_name(status),
+                  torc_status_message(status), detail[0] == '\0' ? "" : ": ", detail);
+    if (options->directory != NULL)
+        (void)fprintf(stderr, "torcd: %s\n", advice(status));
+}
+
+/* Whether the databases can be found in the store. */
+static bool
+check_layout(struct torcd *torcd, const struct torcd_options *options)
+{
+    switch (torcd_databases_layout(torcd->store)) {
+    case TORCD_LAYOUT_EMPTY:
+    case TORCD_LAYOUT_KNOWN: return true;
+    case TORCD_LAYOUT_FOREIGN:
+        complain(options->directory, "holds a store that another program, or a later torcd, has written; nothing there "
+                                     "was changed. Give another --dir.");
+        break;
+    case TORCD_LAYOUT_BROKEN:
+        complain(options->directory, "holds a store in which a database's keyspace is missing; nothing there was "
+                                     "changed. Put a backup in its place, or give another --dir.");
+        break;
+    }
+    return false;
+}
+
+/* Tell what was found in the directory. */
+static void
+report_recovery(const struct torcd *torcd, const struct torcd_options *options)
+{
+    static const char *const modes[] = {
+        [TORC_DURABILITY_NONE] = "none", [TORC_DURABILITY_ASYNC] = "async", [TORC_DURABILITY_SYNC] = "sync",
+    };
+    struct torc_recovery found;
+    uint64_t keys = 0;
+
+    if (options->directory == NULL) {
+        (void)printf("torcd: in memory only: what is stored is gone when torcd ends\n");
+        return;
+    }
+    if (torc_mvcc_recovery(torcd->store, &found) != TORC_OK)
+        return;
+    for (unsigned i = 0; i < (unsigned)options->values[TORCD_DATABASES]; i++)
+        keys += torcd_server_keys(torcd->server, i);
+    (void)printf("torcd: %s: %" PRIu64 " keys, %" PRIu64 " entries of a checkpoint and %" PRIu64 " commits of %" PRIu64
+                 " journal segments, up to stamp %" PRIu64 ", %" PRIu64 " torn bytes dropped, %" PRIu64 " ms; "
+                 "durability %s\n", torcd->server->directory, keys, found.checkpoint_entries, found.commits,
+                 found.segments, found.cut, found.torn_bytes, found.duration_ns / 1000000, modes[options->durability]);
+}
+
+/* Hear of what becomes durable, if there is a journal. */
+static bool
+start_hearing(struct torcd *torcd)
+{
+    if (!torcd->server->journaled)
+        return true;
+    int fd = torc_mvcc_durable_fd(torcd->store);
+    if (fd < 0 || uv_poll_init(&torcd->uv, &torcd->durable, fd) != 0) {
+        complain("cannot start", "no descriptor that tells what is durable");
+        return false;
+    }
+    torcd->durable.data = torcd;
+    torcd->hears = true;
+    return uv_poll_start(&torcd->durable, UV_READABLE, on_durable) == 0;
+}
+
 static bool
 open_store(struct torcd *torcd, struct torcd_options *options, unsigned threads)
 {
-    const struct torcd_callbacks callbacks = {.shut_down = shut_down, .wake = wake, .context = torcd};
+    const struct torcd_callbacks callbacks = {
+        .shut_down = shut_down, .wake = wake, .watch = watch, .context = torcd,
+    };
     struct torc_mvcc_options store_options;
 
     torc_mvcc_options_init(&store_options);
@@ -155,15 +298,25 @@ open_store(struct torcd *torcd, struct torcd_options *options, unsigned threads)
     store_options.retired_limit_bytes = options->values[TORCD_RETIRED_MAX];
     store_options.on_commit = torcd_effects_on_commit;
     store_options.on_commit_context = &torcd->server;
-    if (torc_mvcc_open(&store_options, &torcd->store) != TORC_OK) {
-        complain("the store cannot be opened", torc_detail());
+    store_options.directory = options->directory;
+    store_options.durability =
+        options->durability == TORC_DURABILITY_SYNC ? TORC_DURABILITY_ASYNC : options->durability;
+    store_options.checkpoint_bytes = options->values[TORCD_CHECKPOINT_BYTES];
+    enum torc_status status = torc_mvcc_open(&store_options, &torcd->store);
+    if (status != TORC_OK) {
+        complain_of_store(options, status);
         return false;
     }
+    if (!check_layout(torcd, options))
+        return false;
     options->values[TORCD_THREADS] = threads;
     torcd->server = torcd_server_create(torcd->store, options, threads, &callbacks);
-    if (torcd->server == NULL)
+    if (torcd->server == NULL) {
         complain("cannot start", "out of memory, or --memory-limit is too low");
-    return torcd->server != NULL;
+        return false;
+    }
+    report_recovery(torcd, options);
+    return true;
 }
 
 static bool
@@ -234,16 +387,20 @@ start_events(struct torcd *torcd)
 {
     if (uv_loop_init(&torcd->uv) != 0)
         return false;
-    if (uv_async_init(&torcd->uv, &torcd->stop, on_stop) != 0 || uv_signal_init(&torcd->uv, &torcd->terminate) != 0
+    if (uv_async_init(&torcd->uv, &torcd->stop, on_stop) != 0
+        || uv_async_init(&torcd->uv, &torcd->watch, on_watch) != 0
+        || uv_signal_init(&torcd->uv, &torcd->terminate) != 0
         || uv_signal_init(&torcd->uv, &torcd->interrupt) != 0)
         return false;
     torcd->stop.data = torcd;
+    torcd->watch.data = torcd;
     torcd->terminate.data = torcd;
     torcd->interrupt.data = torcd;
     (void)uv_timer_init(&torcd->uv, &torcd->tend);      /* These two cannot fail. */
     torcd->tend.data = torcd;
     (void)uv_timer_start(&torcd->tend, on_tend, TEND_MS, TEND_MS);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);     /* A file that may not grow is an error of the disk like others. */
     return uv_signal_start(&torcd->terminate, on_signal, SIGTERM) == 0
            && uv_signal_start(&torcd->interrupt, on_signal, SIGINT) == 0;
 }
@@ -263,6 +420,31 @@ run_last_messages(struct torcd_server *server)
     }
 }
 
+/* SHUTDOWN SAVE: as SAVE, which begins a new journal where one has failed. */
+static void
+save_at_end(struct torcd_server *server)
+{
+    char why[256];
+
+    /* Relaxed: the threads that wrote it have ended. */
+    if (server != NULL && server->directory[0] != '\0'
+        && atomic_load_explicit(&server->save_at_end, memory_order_relaxed)
+        && torcd_save(server, why, sizeof why) != TORC_OK)
+        complain("the checkpoint could not be written", why);
+}
+
+/* Close the store; everything in it is durable then, if it has a directory. */
+static bool
+close_store(struct torcd *torcd)
+{
+    switch (torc_mvcc_close(torcd->store)) {
+    case TORC_OK: return true;
+    case TORC_INDETERMINATE: complain("what was written last may be lost", torc_detail()); break;
+    default: complain("the store cannot be closed", torc_detail()); break;
+    }
+    return false;
+}
+
 /* Free everything. The event loop of the main thread has ended. */
 static bool
 finish(struct torcd *torcd)
@@ -274,13 +456,12 @@ finish(struct torcd *torcd)
         torcd_loop_destroy(torcd->loops[i]);
     torcd_release(torcd->loops);
     uv_close((uv_handle_t *)&torcd->stop, NULL);
+    uv_close((uv_handle_t *)&torcd->watch, NULL);
     (void)uv_run(&torcd->uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&torcd->uv);
+    save_at_end(torcd->server);
     torcd_server_destroy(torcd->server);
-    if (torc_mvcc_close(torcd->store) == TORC_OK)
-        return true;
-    complain("the store cannot be closed", torc_detail());
-    return false;
+    return close_store(torcd);
 }
 
 static int
@@ -294,7 +475,7 @@ serve(struct torcd_options *options)
     }
     fit_descriptors(options);
     bool started = open_store(&torcd, options, threads_wanted(options)) && start_loops(&torcd)
-                   && start_listening(&torcd, options);
+                   && start_hearing(&torcd) && start_listening(&torcd, options);
     if (!started)
         begin_stop(&torcd);
     (void)uv_run(&torcd.uv, UV_RUN_DEFAULT);

@@ -56,13 +56,16 @@ static const struct torct_workload workloads[] = {
     WORKLOAD("append", TORC_SNAPSHOT, 0, lists),
     WORKLOAD("keyspaces", TORC_SNAPSHOT, 0, spaces),
     WORKLOAD("bank", TORC_SNAPSHOT, 0, bank),
+    WORKLOAD("load", TORC_SNAPSHOT, 0, loads),
     WORKLOAD("mix", TORC_SNAPSHOT, TORCT_KEEPS_HISTORY, mix),
     WORKLOAD("history", TORC_SNAPSHOT, TORCT_KEEPS_HISTORY, past),
     WORKLOAD("merge", TORC_SNAPSHOT, TORCT_TELLS, merges),
     WORKLOAD("watch", TORC_SNAPSHOT, TORCT_TELLS, watches),
     WORKLOAD("mix", TORC_SNAPSHOT, TORCT_EXPIRES_SNAPSHOTS, mix),
     WORKLOAD("append", TORC_SERIALIZABLE, 0, lists),
+    WORKLOAD("limit", TORC_SNAPSHOT, TORCT_LIMITS, limits),
     WORKLOAD("expiry", TORC_SNAPSHOT, 0, expiry),
+    WORKLOAD("estimate", TORC_SNAPSHOT, 0, estimates),
     WORKLOAD("allequal", TORC_SNAPSHOT, 0, equal),
     WORKLOAD("driven", TORC_SNAPSHOT, TORCT_DRIVEN, mix),
 };
@@ -192,6 +195,8 @@ open_store(unsigned traits)
         options.history_ns = HISTORY_NS;
     if ((traits & TORCT_EXPIRES_SNAPSHOTS) != 0)
         options.max_snapshot_age_ns = SNAPSHOT_AGE_NS;
+    if ((traits & TORCT_LIMITS) != 0)
+        options.txn_limit_bytes = STRESS_TXN_LIMIT;
     if ((traits & TORCT_TELLS) != 0) {
         options.on_commit = count_changes;
         options.on_commit_context = &stress;
@@ -399,8 +404,8 @@ usage(FILE *out, int code)
           "  --minutes N     how long, in minutes\n"
           "  --seed N        seed of all choices (drawn and printed; TORC_SEED in the environment is taken too)\n"
           "  --keys N        keys of the mixed workload (48)\n"
-          "  --mode M        mix, append, keyspaces, bank, history, merge, watch, expiry, allequal, driven,\n"
-          "                  or all in turn (all)\n"
+          "  --mode M        mix, append, keyspaces, bank, load, history, merge, watch, limit, expiry, estimate,\n"
+          "                  allequal, driven, or all in turn (all)\n"
           "  --plant 1       do something wrong, to see that it is found (not mix, append, bank, allequal, driven)\n"
           "  --watchdog N    seconds without a step after which a thread counts as stuck (10)\n",
           out);

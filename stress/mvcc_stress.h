@@ -8,6 +8,8 @@
  *   mvcc_keyspaces.c keyspaces that come and go; merges that must add up
  *   mvcc_times.c     values that expire; snapshots of the past
  *   mvcc_watches.c   watches, and on_commit
+ *   mvcc_loads.c     loads, and estimates
+ *   mvcc_limits.c    transactions that come to their limit
  *
  * Each oracle that is no checker of histories can be shown to fail: with --plant one thread of its workload does
  * something wrong, which must be found. */
@@ -25,7 +27,10 @@
 #include "history.h"
 #include "verdict.h"
 
-enum { STRESS_NAME_MAX = 48 };
+enum {
+    STRESS_NAME_MAX = 48,
+    STRESS_TXN_LIMIT = 32 * 1024,
+};
 
 /* One thread of the round. Its own but for `steps` and `step`, which the watchdog reads. */
 struct torct_worker {
@@ -64,6 +69,7 @@ enum torct_trait {
     TORCT_EXPIRES_SNAPSHOTS = 2,        /* max_snapshot_age_ns */
     TORCT_DRIVEN = 4,                   /* caller_driven: the workload polls. */
     TORCT_TELLS = 8,                    /* on_commit counts. */
+    TORCT_LIMITS = 16,                  /* txn_limit_bytes */
 };
 
 /* A workload. `prepare` and `check` run on one thread, before and after `run` on all. */
@@ -109,6 +115,16 @@ void torct_past_check(struct torct_stress *stress, const struct torct_workload *
 void torct_watches_prepare(struct torct_stress *stress, const struct torct_workload *workload);
 void torct_watches_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
 void torct_watches_check(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_loads_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_loads_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
+void torct_loads_check(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_estimates_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_estimates_run(struct torct_stress *stress, const struct torct_workload *workload,
+                         struct torct_worker *worker);
+void torct_estimates_check(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_limits_prepare(struct torct_stress *stress, const struct torct_workload *workload);
+void torct_limits_run(struct torct_stress *stress, const struct torct_workload *workload, struct torct_worker *worker);
+void torct_limits_check(struct torct_stress *stress, const struct torct_workload *workload);
 
 /* Say that the worker is alive, and what it does next. */
 static inline void

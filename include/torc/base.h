@@ -24,8 +24,7 @@ extern "C" {
 #endif
 
 /* Every status: name, value, message. Outcomes are part of normal use; faults say that something is wrong.
- * The values are part of the ABI: new ones are added at the end of their group's range. IO, CORRUPT, UNSUPPORTED
- * and INDETERMINATE are reserved for chapters to come: no function of torc/mvcc.h returns them. */
+ * The values are part of the ABI: new ones are added at the end of their group's range. */
 #define TORC_STATUS_OUTCOMES(X)                                                                     \
     X(NOT_FOUND, 1, "no such key")                                                                  \
     X(CONFLICT, 2, "another transaction committed first")                                           \
@@ -44,7 +43,11 @@ extern "C" {
     X(CORRUPT, 69, "stored bytes are damaged")                                                      \
     X(READ_ONLY, 70, "the object accepts no writes")                                                \
     X(UNSUPPORTED, 71, "the operation is not supported here")                                       \
-    X(INDETERMINATE, 72, "the operation may or may not have taken effect")
+    X(INDETERMINATE, 72, "the operation may or may not have taken effect")                          \
+    X(NO_SPACE, 73, "the disk is full")                                                             \
+    X(LOCKED, 74, "another process, or another handle, has it open")                                \
+    X(MISSING, 75, "a file that belongs to it is not there")                                        \
+    X(FOREIGN, 76, "the files are of another kind, or of a later version")
 
 /* What a function returns. TORC_OK is 0. */
 enum torc_status {

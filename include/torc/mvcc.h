@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* include/torc/mvcc.h: a transactional key-value store of many versions, in memory.
+/* include/torc/mvcc.h: a transactional key-value store of many versions, in memory, and durable if it has a directory.
  *
  * A transaction reads the store as it was when it began and sees its own writes. Commit publishes all of them at
  * one instant, or none. It refuses (TORC_CONFLICT) if another transaction committed one of its written keys since
@@ -8,6 +8,7 @@
  *
  * Readers never wait: a thread that stops in the middle of a commit, for ever, delays no reader and no other key.
  * What it does hold back is memory: nothing retired is freed while it stands inside a call (docs/production.md).
+ * Only what waits for the disk waits for who writes to it, one thread at a time.
  *
  * Threads register themselves with the library on first use and leave it when they exit. After fork() only the
  * parent may go on using its stores; the child may only exec or _exit (docs/production.md). Nothing here may be
@@ -19,6 +20,12 @@
  *   - `options` may be NULL: the defaults. Any other pointer that is NULL without leave is TORC_INVALID, and so is a
  *     slice that has a size and no data.
  *   - torc_detail() tells more of each status but TORC_NOT_FOUND, TORC_EXISTS, TORC_MISMATCH and TORC_END.
+ *   - In a store with a journal (a directory, and not TORC_DURABILITY_NONE) a write of one key, a commit that wrote,
+ *     and making or dropping a keyspace may wait for the disk (options.journal_limit_bytes, TORC_DURABILITY_SYNC), and
+ *     return, also where Errors does not say so, TORC_READ_ONLY (the journal has failed; nothing was written) and with
+ *     TORC_DURABILITY_SYNC TORC_INDETERMINATE: the journal failed while the call waited. Then the write has happened,
+ *     is visible, and has a stamp; whether it survives the end of the process is open until torc_mvcc_resume()
+ *     succeeds. Do not write it again blindly: torc_status_maybe_committed() tells this status from the others.
  *   - Also where Errors does not say so, a call on a dropped keyspace, or on a transaction that uses it, may return
  *     TORC_NOT_FOUND, and with max_snapshot_age_ns any call on a transaction may return TORC_EXPIRED. */
 #ifndef TORC_MVCC_H
@@ -52,6 +59,14 @@ struct torc_txn;
 
 /* ---- The store --------------------------------------------------------------------------------------------------- */
 
+/* When a commit is durable: it survives the end of the process, and of the machine's power. */
+enum torc_durability {
+    TORC_DURABILITY_NONE = 0,   /* By torc_mvcc_checkpoint(), torc_mvcc_sync() and torc_mvcc_close(), and by nothing
+                                   else: there is no journal, and no checkpoint begins by itself. */
+    TORC_DURABILITY_ASYNC = 1,  /* Soon after: torc_mvcc_wait_durable(), torc_mvcc_durable(). */
+    TORC_DURABILITY_SYNC = 2    /* When its call returns. Others see it a little earlier. */
+};
+
 /* How to open a store. Fill with torc_mvcc_options_init(), then change what you need. */
 struct torc_mvcc_options {
     size_t struct_size;                       /* Set by init; any other size is TORC_INVALID. */
@@ -74,8 +89,23 @@ struct torc_mvcc_options {
     void *now_context;
     void (*on_commit)(void *context, const struct torc_commit *commit);     /* NULL (the default): none. See below. */
     void *on_commit_context;
+    const char *directory;                    /* Where its files are; made, its parents too, if it is not there. NULL
+                                                 (the default): in memory only, and what follows means nothing.
+                                                 Copied; a relative one is made absolute. */
+    enum torc_durability durability;          /* The default is TORC_DURABILITY_ASYNC. May change from open to open. */
+    uint64_t journal_limit_bytes;             /* Of commits that wait to be written; past it, writers wait for the
+                                                 disk. The default is 64 MiB, the least 1 MiB. */
+    uint64_t checkpoint_bytes;                /* A checkpoint begins by itself when the journal has grown by so much,
+                                                 and by as much as the last checkpoint has. 0: never. The default
+                                                 is 256 MiB. Nothing with TORC_DURABILITY_NONE. */
+    bool durable_snapshots;                   /* Keep the newest durable snapshot at hand, so that a transaction begun
+                                                 with `durable` need not wait. Costs a version, for some milliseconds,
+                                                 of each key that is written. The default is false. */
+    unsigned recovery_threads;                /* That load at open. 0 (the default): one per processor, 8 at most. */
 };
-/* Past a limit a put or merge, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY; torc_detail()
+/* No option is kept in the directory: each open chooses anew, and may choose otherwise.
+ *
+ * Past a limit a put or merge, and a torc_txn_get_for_update() of a key that is there, returns TORC_BUSY; torc_detail()
  * names the limit. Reads, deletes, commits and aborts go on, and so does what they allocate. memory_limit_bytes is kept
  * to within 16 KiB per thread, 512 KiB altogether (a limit below 1 MiB: to within half of it), and one step by which
  * the store grows: 1/64 of the limit, at least 64 KiB, at most 2 MiB. Past it, keys and values go on to be put as long
@@ -95,13 +125,23 @@ struct torc_mvcc_options {
 /* Fill `options` with the defaults. Does nothing if it is NULL. */
 TORC_API void torc_mvcc_options_init(struct torc_mvcc_options *options);
 
-/* Open an empty store in memory.
+/* Open a store: an empty one in memory, or with options.directory what was committed there, as far as it was durable.
+ * torc_mvcc_recovery() tells what was found.
  *
  * Threads    Any.
- * Progress   Blocking (allocates).
+ * Progress   Blocking (allocates, reads files).
  * Ownership  `*store` is the caller's until torc_mvcc_close().
  * Errors     TORC_INVALID    `store` is NULL, or an option is out of range; torc_detail() names it.
- *            TORC_NO_MEMORY  nothing was opened. `*store` is NULL after every error. */
+ *            TORC_NO_MEMORY  (also memory_limit_bytes, which does not hold what was found; no thread can be started).
+ *            With a directory:
+ *            TORC_LOCKED     it is open already, in this process or another one, or torc_mvcc_verify() reads it.
+ *            TORC_FOREIGN    it is of another kind (torc_detail() says which), or of a later version.
+ *            TORC_MISSING    a file that belongs to it is not there.
+ *            TORC_CORRUPT    what was durable once is damaged; torc_detail() names file and place. A last frame that
+ *                            was being written when the power went is not: the store ends before it.
+ *            TORC_NO_SPACE, TORC_IO (errno tells), TORC_TOO_LARGE (the path).
+ *            `*store` is NULL after every error, and no data in the directory was changed.
+ * Cost       Reads the newest checkpoint once and the journal after it twice. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store);
 
@@ -112,19 +152,24 @@ torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store
  * Progress   Blocking: waits until every call into torc that is running now, on any store, has returned.
  * Ownership  All handles and borrowed slices of the store are dead afterwards.
  *            Named snapshots and keyspaces need not have been dropped.
- * Errors     TORC_BUSY  transactions or watches are still open: nothing was closed. */
+ * Errors     TORC_BUSY  transactions or watches are still open: nothing was closed.
+ *            With a directory, everything is made durable first. If that fails the store is closed all the same:
+ *            TORC_INDETERMINATE, and torc_detail() tells why. torc_mvcc_sync() before it leaves the choice. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_close(struct torc_mvcc *store);
 
 /* Work that waits: free what is past its grace period, prune, take expired keys and dropped keyspaces away, a bounded
- * part of it. Commits do the same a little at a time; call it from a timer when the store may be idle, and often
- * (say, every millisecond under load) if it was opened caller_driven: nothing is freed there otherwise. `*more`, if not
- * NULL, tells whether it would be useful to call again soon. That is in a millisecond or so, not at once: it is true as
- * long as something waits for a grace period.
+ * part of it; if caller_driven, also one flush of the journal, and a part of a checkpoint. Commits do the same (but for
+ * flushes and checkpoints) a little at a time; call it from a timer when the store may be idle, and often (say, every
+ * millisecond under load) if it was opened caller_driven: nothing is freed there otherwise, nor made durable. `*more`,
+ * if not NULL, tells whether it would be useful to call again soon. That is in a millisecond or so, not at once: it is
+ * true as long as something waits for a grace period.
  *
  * Threads    Any number at once. The caller may have transactions open.
  * Progress   Blocking if caller_driven: waits for a grace period, that is for calls into torc that run now. Lock-free
  *            otherwise.
- * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost). */
+ * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost). If caller_driven, also those of
+ *            torc_mvcc_checkpoint(), for a checkpoint that this call went on with; a flush that failed is told to who
+ *            writes or waits, not here. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_poll(struct torc_mvcc *store, bool *more);
 
 /* Prune and free all that can be freed now, on the calling thread. Commits do this a little at a time; call it
@@ -136,6 +181,129 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_poll(struct torc_mvcc *store
  * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost).
  * Cost       A walk over all keys, several times at most. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_collect(struct torc_mvcc *store);
+
+/* ---- Durability -------------------------------------------------------------------------------------------------- */
+
+/* A store with a directory keeps a journal of its commits there, and now and then a checkpoint of all keys, after
+ * which older parts of the journal are used again. What survives is always a prefix of history: all commits up to one
+ * stamp, and that stamp only grows (torc_mvcc_durable()). A commit is visible before it is durable, also with
+ * TORC_DURABILITY_SYNC; who must not act on what may yet be lost reads at a durable snapshot (`durable` in
+ * torc_txn_options).
+ * Keyspaces and the times at which values expire are durable as commits are; named snapshots and history are not.
+ * on_commit and watches tell of a commit when it is visible, not when it is durable.
+ *
+ * Stamps go on from open to open. But a commit that was lost leaves its stamp to others: after a crash stamps above
+ * torc_recovery.cut may be given out a second time. So keep a stamp outside of the store only if it was durable.
+ *
+ * If a write or a sync of the journal fails, what became of it cannot be known. Commits that wait for it return
+ * TORC_INDETERMINATE, later writes TORC_READ_ONLY, and nothing is written any more until torc_mvcc_resume(); reads go
+ * on. Without a directory, the calls below return TORC_UNSUPPORTED, or 0. */
+
+/* The greatest stamp up to which all commits are durable; with TORC_DURABILITY_NONE that of the last checkpoint. Never
+ * decreases while the store is open. 0 for NULL. Wait-free. */
+TORC_API uint64_t torc_mvcc_durable(struct torc_mvcc *store);
+
+/* Wait until the commit with `stamp` (torc_last_commit() tells it) is durable, and all before it.
+ *
+ * Threads    Any number at once.
+ * Progress   Blocking: waits for the disk, or writes and syncs itself, for the others that wait too.
+ * Errors     TORC_INDETERMINATE  the journal has failed: it may or may not survive.
+ *            TORC_INVALID (NULL; a stamp that no commit has yet; TORC_DURABILITY_NONE), TORC_UNSUPPORTED. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_wait_durable(struct torc_mvcc *store, uint64_t stamp);
+
+/* Wait until all that was committed before this call is durable: by the journal, or with TORC_DURABILITY_NONE by a
+ * checkpoint. Errors as torc_mvcc_wait_durable(), but with TORC_DURABILITY_NONE as torc_mvcc_checkpoint(). */
+TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_sync(struct torc_mvcc *store);
+
+/* Have what is committed flushed soon, without waiting: for an event loop that holds answers back until they are
+ * durable. With TORC_DURABILITY_ASYNC the background thread rests between two flushes otherwise, some milliseconds at
+ * most. If caller_driven, torc_mvcc_poll() flushes. Lock-free, but for a wake-up. NULL is accepted. */
+TORC_API void torc_mvcc_flush(struct torc_mvcc *store);
+
+/* A descriptor that is readable when torc_mvcc_durable() has grown, or the journal has failed, since its counter was
+ * last read (8 bytes, as of an eventfd): for poll(), epoll, libuv. One per store, made by the first call, the store's;
+ * the caller reads it, and does not close it. -1 if the system has none left, or there is no journal. */
+TORC_API int torc_mvcc_durable_fd(struct torc_mvcc *store);
+
+/* Write a checkpoint, on the calling thread; or with `wait` false ask for one in the background (if caller_driven: by
+ * torc_mvcc_poll()). Commits go on meanwhile.
+ *
+ * Threads    Any number at once; one is written at a time, and the others wait for it and then write theirs.
+ * Progress   Blocking.
+ * Errors     TORC_UNSUPPORTED, TORC_INVALID, TORC_NO_MEMORY, TORC_NO_SPACE, TORC_IO: the checkpoint before stays, and
+ *            the journal goes on. TORC_INDETERMINATE: the journal has failed, and no checkpoint is written.
+ *            With `wait` false only the first two; torc_durability_stats.checkpoint_status tells the rest later. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_checkpoint(struct torc_mvcc *store, bool wait);
+
+/* Write all that is committed now into another directory, which must be empty or not there: it can be opened as a
+ * store. Works for stores without a directory, and after the journal has failed, too. All that is visible is in it,
+ * also what is not durable in `store` yet.
+ *
+ * Threads    Any number at once, into different directories; a checkpoint may run beside it.
+ * Progress   Blocking: returns when the copy is durable.
+ * Errors     TORC_EXISTS (something is there: take an empty directory, also after a backup that failed), TORC_LOCKED,
+ *            TORC_INVALID, TORC_TOO_LARGE (the path), TORC_NO_MEMORY, TORC_NO_SPACE, TORC_IO. What is there after an
+ *            error does not open (TORC_MISSING); remove it. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_backup(struct torc_mvcc *store, const char *directory);
+
+/* After the journal has failed, and its cause is gone: begin a new one, and write a checkpoint of all that is visible:
+ * commits that returned TORC_INDETERMINATE are durable then. TORC_OK at once if nothing has failed.
+ *
+ * Threads    Any number at once.
+ * Progress   Blocking.
+ * Errors     As torc_mvcc_checkpoint(); the store is still read-only then. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_resume(struct torc_mvcc *store);
+
+/* What a directory holds, as open found it or as verify reads it. */
+struct torc_recovery {
+    uint64_t checkpoint_stamp;     /* 0: there is none. */
+    uint64_t checkpoint_entries;
+    uint64_t checkpoint_bytes;
+    uint64_t segments;             /* Of the journal. */
+    uint64_t commits;              /* In the journal, after the checkpoint and up to the cut. */
+    uint64_t journal_bytes;        /* Of their frames. */
+    uint64_t torn_bytes;           /* Written behind the last complete flush, and dropped. 0 after an orderly close. */
+    uint64_t cut;                  /* All commits up to this stamp are there, and no other. */
+    uint64_t keys;                 /* 0 from verify, which does not put them together. */
+    uint64_t keyspaces;            /* The default one included. */
+    uint64_t duration_ns;
+};
+
+/* What torc_mvcc_open() found. TORC_INVALID, TORC_UNSUPPORTED. Wait-free. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_mvcc_recovery(struct torc_mvcc *store, struct torc_recovery *recovery);
+
+/* Read every byte of a store that is not open and check it, as open would and without changing anything. (`LOCK` is
+ * locked meanwhile, so it must be writable, and is made if it is not there.) `recovery` may be NULL; after
+ * an error all but `duration_ns` is 0.
+ *
+ * Threads    Any.
+ * Progress   Blocking.
+ * Errors     As torc_mvcc_open(); TORC_MISSING also if there is no store. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_mvcc_verify(const char *directory, struct torc_recovery *recovery);
+
+struct torc_durability_stats {
+    uint64_t durable;              /* torc_mvcc_durable() */
+    uint64_t journal_bytes;        /* Since the last checkpoint: about what recovery has to read. This and the next
+                                      seven are 0 with TORC_DURABILITY_NONE. */
+    uint64_t waiting_bytes;        /* Of commits that are not written yet. */
+    uint64_t flushes;
+    uint64_t flushed_commits;
+    uint64_t flushed_bytes;
+    uint64_t flush_ns;             /* All of them together. */
+    uint64_t waits;                /* Writers that had to wait because of journal_limit_bytes. */
+    uint64_t checkpoints;          /* Since open. */
+    uint64_t checkpoint_stamp;     /* Of the last one. 0: there is none. */
+    uint64_t checkpoint_ms;        /* When it was completed, in ms since 1970; 0: before open. */
+    bool checkpoint_running;
+    enum torc_status checkpoint_status; /* Of the last attempt; TORC_OK if there was none. */
+    enum torc_status failed;       /* TORC_OK, or why the journal accepts nothing. */
+};
+
+/* TORC_INVALID, TORC_UNSUPPORTED. Wait-free. */
+TORC_API TORC_MUST_CHECK enum torc_status
+torc_mvcc_durability(struct torc_mvcc *store, struct torc_durability_stats *stats);
 
 /* ---- Keyspaces --------------------------------------------------------------------------------------------------- */
 
@@ -152,10 +320,11 @@ TORC_API struct torc_keyspace *torc_mvcc_default(struct torc_mvcc *store);
 /* Create an empty keyspace. `name` has 1 to TORC_NAME_SIZE_MAX bytes, any bytes.
  *
  * Threads    Any number at once.
- * Progress   Lock-free.
+ * Progress   Lock-free. In a store with a directory it may wait for the disk, as any write.
  * Ownership  The name is copied. `*keyspace` is valid until it is dropped, or the store closed.
- * Errors     TORC_EXISTS (`*keyspace` is the one that has the name), TORC_INVALID, TORC_TOO_LARGE (the name),
- *            TORC_BUSY (TORC_KEYSPACES_MAX), TORC_NO_MEMORY. `*keyspace` is NULL after all others.
+ * Errors     TORC_EXISTS (`*keyspace` is the one that has the name), TORC_INDETERMINATE (`*keyspace` is new, can be
+ *            used, and may survive or not), TORC_INVALID, TORC_TOO_LARGE (the name), TORC_BUSY (TORC_KEYSPACES_MAX),
+ *            TORC_READ_ONLY, TORC_NO_MEMORY. `*keyspace` is NULL after all others.
  * Cost       Allocates some KiB; takes time in proportion to the number of keyspaces. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_keyspace_create(struct torc_mvcc *store, struct torc_slice name, struct torc_keyspace **keyspace);
@@ -168,10 +337,10 @@ torc_keyspace_find(struct torc_mvcc *store, struct torc_slice name, struct torc_
  * it return TORC_NOT_FOUND, and a commit that wrote into it TORC_CONFLICT. What transactions have borrowed from it
  * stays valid. Its memory is freed bit by bit afterwards.
  *
- * Threads    Any number at once. Nobody may use the handle after this returned TORC_OK.
- * Progress   Lock-free.
- * Errors     TORC_NOT_FOUND (was dropped already), TORC_INVALID (NULL, or the default one), TORC_NO_MEMORY (it is still
- *            there). */
+ * Threads    Any number at once. Nobody may use the handle after this returned TORC_OK or TORC_INDETERMINATE.
+ * Progress   Lock-free. In a store with a directory it may wait for the disk, as any write.
+ * Errors     TORC_NOT_FOUND (was dropped already), TORC_INDETERMINATE (it is gone; after a crash it may be there
+ *            again), TORC_INVALID (NULL, or the default one), TORC_READ_ONLY, TORC_NO_MEMORY (it is still there). */
 TORC_API TORC_MUST_CHECK enum torc_status torc_keyspace_drop(struct torc_keyspace *keyspace);
 
 /* The name of a keyspace, empty for the default one. Borrowed from the keyspace. Wait-free. */
@@ -328,7 +497,9 @@ struct torc_pair {
  * Threads    Any number at once.
  * Progress   Lock-free, as torc_mvcc_put().
  * Ownership  Keys and values are copied.
- * Errors     As torc_keyspace_put(). `*loaded`, if not NULL, tells how many of the first pairs were put. */
+ * Errors     As torc_keyspace_put(). `*loaded`, if not NULL, tells how many of the first pairs were put. With
+ *            TORC_DURABILITY_SYNC it waits once, at the end; after an error the pairs that were put need not be durable
+ *            yet (torc_mvcc_sync()). */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_keyspace_load(struct torc_keyspace *keyspace, const struct torc_pair *pairs, size_t count, size_t *loaded);
 
@@ -347,6 +518,8 @@ struct torc_txn_options {
     struct torc_slice snapshot; /* Not empty: read the named snapshot instead of the newest one. */
     uint64_t at;                /* Not 0: read the store as of this stamp, of torc_last_commit() or torc_txn_snapshot(),
                                    if it is within history_ns. */
+    bool durable;               /* Read only what is durable, of a store with a journal: the snapshot is the newest one,
+                                   and is waited for; with durable_snapshots it is the newest durable one. */
 };
 /* A transaction that reads the past may write: TORC_CONFLICT if somebody has written the key since. Keyspaces that were
  * dropped since, and values that have expired since, are absent in the past, too. */
@@ -354,12 +527,14 @@ struct torc_txn_options {
 /* Begin a transaction: take a snapshot.
  *
  * Threads    Any number at once.
- * Progress   Lock-free, however many are open.
- * Ordering   The snapshot holds every commit that returned before this call, and none that begins after it returned.
+ * Progress   Lock-free, however many are open. With `durable` it waits for the disk, unless durable_snapshots.
+ * Ordering   The snapshot holds every commit that returned before this call, and none that begins after it returned;
+ *            with `durable` and durable_snapshots, or in the past, only those up to its stamp.
  * Ownership  `*txn` is the caller's until torc_txn_commit() or torc_txn_abort(). `options` is copied.
  * Errors     TORC_INVALID (also an unknown isolation; a stamp that is not past; both a name and a stamp),
  *            TORC_NOT_FOUND (no snapshot has the name), TORC_EXPIRED (what the stamp saw is not kept, as always
- *            without history_ns), TORC_NO_MEMORY. `*txn` is NULL then.
+ *            without history_ns), TORC_NO_MEMORY; with `durable` TORC_UNSUPPORTED (no journal), TORC_INDETERMINATE (the
+ *            journal has failed). `*txn` is NULL then.
  * Cost       O(1), amortized. Takes an ended transaction that the thread or the store keeps; allocates if there is
  *            none. What was allocated is kept for later ones until the store closes. */
 TORC_API TORC_MUST_CHECK enum torc_status
@@ -520,6 +695,9 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_txn_release(struct torc_txn *txn,
  *            lent.
  * Errors     TORC_CONFLICT   nothing was written; torc_conflict_key() names the key.
  *            TORC_NO_MEMORY  nothing was written.
+ *            TORC_READ_ONLY  nothing was written: the journal has failed (torc_mvcc_resume()).
+ *            TORC_INDETERMINATE  all was written, and is visible: the journal failed before it was durable
+ *                            (TORC_DURABILITY_SYNC).
  *            TORC_EXPIRED    nothing was written (max_snapshot_age_ns).
  *            What a merge operator returned: nothing was written.
  *            TORC_FINISHED   `txn` had ended before (see struct torc_txn).
@@ -529,12 +707,17 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_txn_release(struct torc_txn *txn,
  *            ranges are looked at once more. A few entries of the thread's garbage are worked on afterwards. */
 TORC_API TORC_MUST_CHECK enum torc_status torc_txn_commit(struct torc_txn *txn);
 
+/* torc_txn_commit(), without waiting until it is durable: of use with TORC_DURABILITY_SYNC. torc_mvcc_wait_durable(),
+ * with torc_last_commit(), waits then. Errors as torc_txn_commit(), but never TORC_INDETERMINATE. */
+TORC_API TORC_MUST_CHECK enum torc_status torc_txn_commit_async(struct torc_txn *txn);
+
 /* Forget all writes of `txn` and end it. The handle is consumed, with its cursors and all that it lent. NULL is
  * accepted, and a finished handle is ignored (see struct torc_txn). */
 TORC_API void torc_txn_abort(struct torc_txn *txn);
 
 /* The stamp of the calling thread's last torc_txn_commit() or successful write of one key (torc_mvcc_, torc_keyspace_),
- * of any store; 0 if that commit failed or wrote nothing, or there was none. */
+ * of any store; 0 if that commit failed or wrote nothing, or there was none. After TORC_INDETERMINATE it is the stamp
+ * of that write. */
 TORC_API uint64_t torc_last_commit(void);
 
 /* The key over which the calling thread's last TORC_CONFLICT arose (its first 256 bytes). Empty if it cannot be told:
@@ -561,7 +744,8 @@ struct torc_run_options {
  * Progress   Each attempt is lock-free. Before the first three retries the thread stays awake and pauses for some
  *            microseconds at most; before later ones it sleeps.
  * Errors     What the last attempt returned: TORC_CONFLICT, TORC_BUSY or TORC_EXPIRED after attempts_max of them; any
- *            other status of `body`, of torc_txn_begin() or of the commit at once; TORC_INVALID if `body` is NULL. */
+ *            other status of `body`, of torc_txn_begin() or of the commit at once, TORC_INDETERMINATE included;
+ *            TORC_INVALID if `body` is NULL. */
 TORC_API TORC_MUST_CHECK enum torc_status
 torc_txn_run(struct torc_mvcc *store, const struct torc_run_options *options,
              enum torc_status (*body)(struct torc_txn *txn, void *context), void *context);
@@ -650,7 +834,8 @@ TORC_API TORC_MUST_CHECK enum torc_status
 torc_mvcc_stats(struct torc_mvcc *store, struct torc_mvcc_stats *stats);
 
 struct torc_snapshot_info {
-    char name[TORC_NAME_SIZE_MAX + 1]; /* Of a named snapshot, terminated; "" otherwise. */
+    char name[TORC_NAME_SIZE_MAX + 1]; /* Of a named snapshot, terminated; "(durability)" of one that the store holds
+                                          for its journal or a checkpoint; "" of a transaction. */
     uint64_t snapshot;             /* Its stamp. */
     uint64_t age_ns;               /* Since begin; exact to a few milliseconds. */
     uint64_t bytes_pinned;         /* Versions of which this is the oldest open snapshot that sees them; see below. */

@@ -35,7 +35,7 @@
 enum {
     GRANULE_SHIFT = 3,
     GRANULE_BYTES = 1 << GRANULE_SHIFT,
-    GRANULES = 1 << 16,
+    GRANULES = 1 << 17,
     LOCATIONS = 1 << 14,
     ACCESSES = 8,               /* Remembered per granule. */
     STORES = 8,                 /* Remembered per location. */

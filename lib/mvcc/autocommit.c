@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "mvcc/expiry.h"
 #include "mvcc/install.h"
+#include "mvcc/journal.h"
 #include "mvcc/notify.h"
 #include "mvcc/reclaim.h"
 #include "mvcc/txn.h"
@@ -95,6 +96,11 @@ settle(const struct torci_install *install, const struct wish *wish, struct torc
     struct torci_shard *shard = install->shard;
     uint64_t stamp = torci_version_verdict(write->version, &install->store->clock).stamp;
 
+    if (install->single) {
+        /* version.h R3 */
+        torci_store(&write->version->stamp, torci_stamp_committed(stamp), memory_order_release);
+        torci_redo_settle(install->redo, stamp);
+    }
     torci_last_commit_note(stamp);
     torci_keyspace_count(wish->keyspace, torci_write_keys_change(write));
     torci_count(&shard->counters.commits, 1);
@@ -117,7 +123,8 @@ write_one(struct torci_shard *shard, const struct wish *wish, struct torci_write
                                     .guard = torci_epoch_enter(),
                                     .stamp = TORCI_STAMP_PENDING,
                                     .demand = wish->demand,
-                                    .moment = &moment};
+                                    .moment = &moment,
+                                    .single = torci_journaled(store)};
     enum torc_status status = torci_keyspace_usable(wish->keyspace) ? torci_install(&install, write) : dropped();
 
     if (status == TORC_OK)
@@ -125,6 +132,8 @@ write_one(struct torci_shard *shard, const struct wish *wish, struct torci_write
     else if (write->record != NULL && (status == TORC_NO_MEMORY || write->merges != NULL))
         /* An empty record of ours may stand in the index. */
         torci_reclaim_touch(shard, install.guard, write->record, torci_clock_now(&store->clock));
+    if (status != TORC_OK && install.redo != NULL)
+        torci_redo_settle(install.redo, TORCI_REDO_VOID);
     torci_epoch_exit(install.guard);
     torci_watch_wake(shard);
     if (write->fresh != NULL)
@@ -166,6 +175,8 @@ autocommit(const struct wish *wish)
     if (status == TORC_OK)
         status = torci_shard_obtain(wish->keyspace->store, &shard);
     if (status == TORC_OK)
+        status = torci_journal_admit(shard->store);
+    if (status == TORC_OK)
         status = make_version(shard, wish, &write.version);
     if (status != TORC_OK)
         return status;
@@ -175,7 +186,10 @@ autocommit(const struct wish *wish)
         torci_version_destroy(shard, write.version);
     if (wish->replaced != NULL)
         *wish->replaced = status == TORC_OK && write.was_shown;
+    torci_redo_leave_large(shard);
     torci_upkeep_step(shard, STEP_BUDGET);
+    if (status == TORC_OK && torci_journaled(shard->store))
+        status = torci_journal_after(shard->store, torc_last_commit());
     return status;
 }
 
@@ -354,6 +368,7 @@ load_batch(struct load *load, size_t *done)
             torci_reclaim_touch(load->shard, guard, load->records[put], torci_clock_now(&load->shard->store->clock));
     }
     torci_epoch_exit(guard);
+    torci_redo_leave_large(load->shard);
     torci_upkeep_step(load->shard, STEP_BUDGET * load->count);
     return status;
 }
@@ -409,11 +424,18 @@ torc_keyspace_load(struct torc_keyspace *keyspace, const struct torc_pair *pairs
         status = load_next(&load, pairs + done, count - done);
         if (status != TORC_OK)
             break;
+        status = torci_journal_admit(keyspace->store);
+        if (status != TORC_OK)
+            break;
         status = torci_reclaim_admit(load.shard, load.bytes);
         status = status == TORC_OK ? load_batch(&load, &done) : load_singly(&load, &done);
+        if (torci_journaled(keyspace->store))
+            torci_journal_nudge(keyspace->store->journal);
     }
     if (loaded != NULL)
         *loaded = done;
+    if (status == TORC_OK && done > 0 && torci_journaled(keyspace->store))
+        status = torci_journal_after(keyspace->store, torc_last_commit());
     return status;
 }
 

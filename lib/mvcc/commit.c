@@ -15,6 +15,7 @@
 #include "mvcc/ahead.h"
 #include "mvcc/expiry.h"
 #include "mvcc/install.h"
+#include "mvcc/journal.h"
 #include "mvcc/notify.h"
 #include "mvcc/reclaim.h"
 #include "mvcc/txn.h"
@@ -76,9 +77,10 @@ commit_prepare(struct commit *commit)
     commit->install.rank = &commit->rank;
     commit->install.stamp = TORCI_STAMP_PENDING;
     commit->install.outranked = false;
+    commit->install.floor = NULL;
     if (torci_limbo_reserve(commit->shard->limbo, RETIRES_OF_COMMIT) != TORC_OK)
         return torci_fail(TORC_NO_MEMORY, "no memory for a commit");
-    if (txn->writes.count == 1 && !validates)
+    if (txn->writes.count == 1 && !validates && !torci_journaled(txn->store))
         return TORC_OK;
 
     descriptor = torci_alloc(&txn->store->heap, sizeof *descriptor + sizeof txn->reads);
@@ -96,6 +98,8 @@ commit_prepare(struct commit *commit)
     }
     commit->descriptor = descriptor;
     commit->install.rank = descriptor;
+    if (torci_journaled(txn->store))
+        commit->install.floor = &descriptor->floor;
     commit->install.stamp = torci_stamp_descriptor(descriptor);
     return TORC_OK;
 }
@@ -155,24 +159,44 @@ commit_install(struct commit *commit)
     return TORC_OK;
 }
 
-/* Steps 2 and 3. */
+/* The redo entry of all writes, published. */
 static enum torc_status
-commit_decide(struct commit *commit)
+commit_journal(struct commit *commit, struct torci_redo **redo)
+{
+    struct torci_write_set *writes = &commit->txn->writes;
+    unsigned char *out;
+    size_t size = 0;
+
+    for (struct torci_write *write = torci_write_set_first(writes); write != NULL; write = torci_write_next(write)) {
+        struct torci_op op = torci_write_op(write);
+
+        size += torci_op_size(&op);
+    }
+    if (size > TORCI_REDO_SIZE_MAX)
+        return torci_fail(TORC_TOO_LARGE, "a commit of %zu bytes is too large for the journal", size);
+    *redo = torci_redo_begin(commit->shard, commit->descriptor, size);
+    if (*redo == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory for the journal");
+    out = (*redo)->ops;
+    for (struct torci_write *write = torci_write_set_first(writes); write != NULL; write = torci_write_next(write)) {
+        struct torci_op op = torci_write_op(write);
+
+        out = torci_op_put(out, &op);
+    }
+    torci_redo_publish(commit->shard, *redo);
+    return TORC_OK;
+}
+
+/* Steps 2 and 3, of a commit that has a descriptor. */
+static enum torc_status
+decide(struct commit *commit)
 {
     struct torci_descriptor *descriptor = commit->descriptor;
-    uint64_t expected = torci_state_word(TORCI_INSTALLING, 0);
     uint64_t word;
 
-    if (descriptor == NULL) {
-        commit->stamp =
-            torci_version_verdict(torci_write_set_first(&commit->txn->writes)->version, &commit->txn->store->clock)
-                .stamp;
-        return TORC_OK;
-    }
     torci_race_window();
     /* version.h R2: from here on anybody may finish it for us. */
-    if (!torci_cas(&descriptor->state, &expected, torci_state_word(TORCI_DECIDING, 0), memory_order_seq_cst,
-                   memory_order_relaxed))
+    if (!torci_descriptor_begin(descriptor))
         return wounded(commit);
     torci_race_window();
     word = torci_descriptor_decide(descriptor, &commit->txn->store->clock);
@@ -183,6 +207,28 @@ commit_decide(struct commit *commit)
     torci_conflict_note(torc_slice(NULL, 0));
     torci_read_set_blame(descriptor);
     return torci_fail(TORC_CONFLICT, "something that was read has changed");
+}
+
+/* The redo entry, and steps 2 and 3. */
+static enum torc_status
+commit_decide(struct commit *commit)
+{
+    struct torci_redo *redo = NULL;
+    enum torc_status status = TORC_OK;
+
+    if (commit->descriptor == NULL) {
+        commit->stamp =
+            torci_version_verdict(torci_write_set_first(&commit->txn->writes)->version, &commit->txn->store->clock)
+                .stamp;
+        return TORC_OK;
+    }
+    if (torci_journaled(commit->txn->store))
+        status = commit_journal(commit, &redo);
+    if (status == TORC_OK)
+        status = decide(commit);
+    if (redo != NULL)
+        torci_redo_settle(redo, status == TORC_OK ? commit->stamp : TORCI_REDO_VOID);
+    return status;
 }
 
 /* Nobody can reach the descriptor any more: no version on a chain points to it. The read set goes with the one that
@@ -341,6 +387,9 @@ commit_writes(struct torc_txn *txn, struct torci_shard *shard)
     struct commit commit = {.txn = txn, .shard = shard};
     enum torc_status status;
 
+    status = torci_journal_admit(txn->store);
+    if (status != TORC_OK)
+        return status;
     commit_begin(&commit);
     for (unsigned attempt = 1;; attempt++) {
         status = commit_attempt(&commit);
@@ -358,16 +407,19 @@ commit_writes(struct torc_txn *txn, struct torci_shard *shard)
     return status;
 }
 
-enum torc_status
-torc_txn_commit(struct torc_txn *txn)
+/* End it; `waits`: as the store's durability wants it. */
+static enum torc_status
+commit(struct torc_txn *txn, bool waits)
 {
     enum torc_status status = torci_txn_enter_any(txn);
+    struct torc_mvcc *store;
     struct torci_shard *shard;
     size_t writes;
 
     if (status != TORC_OK)
         return status;
-    shard = torci_shard_own(txn->store);
+    store = txn->store;
+    shard = torci_shard_own(store);
     writes = txn->writes.count;
     torci_last_commit_note(0);
     /* What it read, and the records it points to, must stay until the commit is over. */
@@ -377,9 +429,28 @@ torc_txn_commit(struct torc_txn *txn)
         status = shard == NULL ? torci_fail(TORC_NO_MEMORY, "no memory for this thread's part of the store")
                                : commit_writes(txn, shard);
     torci_txn_finish(txn, shard);
-    if (writes > 0 && shard != NULL)
+    if (writes > 0 && shard != NULL) {
+        torci_redo_leave_large(shard);
         torci_upkeep_step(shard, 2 * writes + 2);
-    return status;
+    }
+    if (writes == 0 || status != TORC_OK || !torci_journaled(store))
+        return status;
+    if (waits)
+        return torci_journal_after(store, torc_last_commit());
+    torci_journal_nudge(store->journal);
+    return TORC_OK;
+}
+
+enum torc_status
+torc_txn_commit(struct torc_txn *txn)
+{
+    return commit(txn, true);
+}
+
+enum torc_status
+torc_txn_commit_async(struct torc_txn *txn)
+{
+    return commit(txn, false);
 }
 
 /* ---- Retrying ---- */

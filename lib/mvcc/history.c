@@ -8,6 +8,7 @@ void
 torci_history_init(struct torc_mvcc *store, uint64_t now_ns)
 {
     struct torci_history *history = &store->history;
+    uint64_t now = torci_clock_now(&store->clock);
 
     torci_init(&history->claimed, 0u);
     history->first = 0;
@@ -16,9 +17,9 @@ torci_history_init(struct torc_mvcc *store, uint64_t now_ns)
         torci_init(&history->floor, UINT64_MAX);
         return;
     }
-    torci_init(&history->floor, (uint64_t)TORCI_CLOCK_START);
+    torci_init(&history->floor, now);
     history->samples[0].at_ns = now_ns;
-    history->samples[0].stamp = TORCI_CLOCK_START;
+    history->samples[0].stamp = now;
     history->count = 1;
 }
 

@@ -21,6 +21,7 @@
 
 #include "mvcc/store.h"
 
+/* Begin with the clock as it is now. Exclusive. */
 void torci_history_init(struct torc_mvcc *store, uint64_t now_ns);
 
 /* Take a sample if it is time, and let the floor follow. `now_ns` is of torci_now_coarse_ns(). Returns the floor:

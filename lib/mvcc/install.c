@@ -69,10 +69,45 @@ conflict(const struct torci_write *write)
     return torci_fail(TORC_CONFLICT, "another transaction wrote the key first");
 }
 
+/* Whether the version stays undecided until its owner says so. */
 static bool
-has_descriptor(const struct torci_install *install)
+is_held(const struct torci_install *install)
 {
-    return torci_stamp_tag(install->stamp) == TORCI_STAMP_DESCRIPTOR;
+    return !install->single && torci_stamp_tag(install->stamp) == TORCI_STAMP_DESCRIPTOR;
+}
+
+struct torci_op
+torci_write_op(const struct torci_write *write)
+{
+    struct torci_op op = {TORCI_OP_DELETE, write->keyspace->id, write->key, {NULL, 0}, UINT64_MAX};
+
+    if (!torci_version_live(write->version))
+        return op;
+    op.expires = torci_version_expires(write->version);
+    op.kind = op.expires == UINT64_MAX ? TORCI_OP_PUT : TORCI_OP_PUT_EXPIRING;
+    op.value = torci_version_value(write->version);
+    return op;
+}
+
+/* Journal a write of one key, before it can be decided: once, or for each result of a merge anew. */
+static enum torc_status
+journal(struct torci_install *install, const struct torci_write *write)
+{
+    struct torci_op op;
+
+    if (!install->single || (install->redo != NULL && write->merges == NULL))
+        return TORC_OK;
+    if (install->redo != NULL)
+        torci_redo_settle(install->redo, TORCI_REDO_VOID);
+    op = torci_write_op(write);
+    install->redo = torci_redo_begin(install->shard, NULL, torci_op_size(&op));
+    if (install->redo == NULL)
+        return torci_fail(TORC_NO_MEMORY, "no memory for the journal");
+    (void)torci_op_put(install->redo->ops, &op);
+    install->stamp = torci_stamp_descriptor(&install->redo->own);
+    install->floor = &install->redo->own.floor;
+    torci_redo_publish(install->shard, install->redo);
+    return TORC_OK;
 }
 
 /* What is checked and made of `base` before anything is published. */
@@ -97,8 +132,8 @@ prepare(const struct torci_install *install, struct torci_write *write, struct t
     return TORC_OK;
 }
 
-/* Publish a record of our own. With a descriptor it carries our version at once: nothing can become visible before the
- * owner decides. A PENDING version could be stamped by whoever finds it, before scans can: it has to wait for the
+/* Publish a record of our own. If it is held, it carries our version at once: nothing can become visible before the
+ * owner decides. Another version could be stamped by whoever finds it, before scans can: it has to wait for the
  * tree. */
 static enum torc_status
 install_fresh(const struct torci_install *install, struct torci_write *write)
@@ -110,7 +145,7 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
         write->fresh = torci_record_create(install->shard, write->keyspace, write->key, write->order);
     if (write->fresh == NULL)
         return torci_fail(TORC_NO_MEMORY, "no memory for a key");
-    if (has_descriptor(install)) {
+    if (is_held(install)) {
         status = prepare(install, write, NULL);
         if (status != TORC_OK)
             return status;
@@ -128,7 +163,7 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
         return torci_fail(status, "no memory for the index");
     write->record = write->fresh;
     write->fresh = NULL;
-    if (!has_descriptor(install))
+    if (!is_held(install))
         return AGAIN;
     write->installed = true;
     write->was_live = false;
@@ -140,7 +175,7 @@ install_fresh(const struct torci_install *install, struct torci_write *write)
 /* The version that ours will replace: `*base` (NULL: none). */
 static enum torc_status
 find_base(struct torci_install *install, const struct torci_write *write, struct torci_version *head,
-          struct torci_version **base)
+          struct torci_version **base, uint64_t *base_stamp)
 {
     struct torci_clock *clock = &install->store->clock;
     struct torci_verdict verdict = torci_version_verdict(head, clock);
@@ -169,6 +204,7 @@ find_base(struct torci_install *install, const struct torci_write *write, struct
         break;
     }
     torc_assert(verdict.fate == TORCI_FATE_COMMITTED); /* version.h I1 */
+    *base_stamp = verdict.stamp;
     if (checked && torci_version_written(*base, verdict.stamp) > install->rank->snapshot)
         return conflict(write);
     return TORC_OK;
@@ -180,6 +216,7 @@ install_over(struct torci_install *install, struct torci_write *write, struct to
 {
     struct torci_version *head = torci_load(&record->head, memory_order_seq_cst); /* version.h A1 */
     struct torci_version *base = NULL;
+    uint64_t base_stamp = 0;
     enum torc_status status;
 
     if (head == torci_frozen()) {
@@ -188,17 +225,22 @@ install_over(struct torci_install *install, struct torci_write *write, struct to
         return status == TORC_OK ? AGAIN : torci_fail(status, "no memory for the index");
     }
     if (head != NULL) {
-        status = find_base(install, write, head, &base);
+        status = find_base(install, write, head, &base, &base_stamp);
         if (status != TORC_OK)
             return status;
     }
     status = prepare(install, write, base);
     if (status != TORC_OK)
         return status;
+    status = journal(install, write);
+    if (status != TORC_OK)
+        return status;
     status = torci_index_order(write->keyspace->index, install->guard, install->shard->limbo, record);
     if (status != TORC_OK)
         return torci_fail(status, "no memory for the index");
 
+    if (install->floor != NULL && *install->floor < base_stamp)
+        *install->floor = base_stamp;
     /* Relaxed: private until R1. */
     torci_init(&write->version->older, base);
     torci_init(&write->version->stamp, install->stamp);

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mvcc/journal.h"
 #include "mvcc/merge.h"
 #include "mvcc/store.h"
 #include "mvcc/write_set.h"
@@ -54,6 +55,9 @@ struct torci_install {
     const struct torci_demand *demand;       /* NULL: nothing. */
     struct torci_moment *moment;             /* By which values expire. */
     bool outranked;                          /* Set with TORC_CONFLICT: it met a higher rank that is not decided. */
+    uint64_t *floor;                         /* NULL, or the descriptor's: grows to the stamps that are replaced. */
+    bool single;                             /* A journaled write of one key: `stamp` is that of its entry. */
+    struct torci_redo *redo;                 /* The entry, once there is one: published, and to be settled. */
     size_t retires_kept;                     /* So many adds to the limbo must still succeed after it. */
 };
 
@@ -64,6 +68,9 @@ enum { TORCI_INSTALL_RETIRES_MAX = 2 * TORCI_INDEX_RETIRES_MAX + 1 };
  * is NULL if it was used. TORC_CONFLICT (noted), what the demand or a merge operator said, TORC_NO_MEMORY: `installed`
  * tells whether it is on the chain all the same. */
 TORC_MUST_CHECK enum torc_status torci_install(struct torci_install *install, struct torci_write *write);
+
+/* What the journal is to hold of a write whose version is made. Borrowed from both. */
+struct torci_op torci_write_op(const struct torci_write *write);
 
 /* Take write->version, whose owner is aborted, off the chain again, unless somebody did. Returns whether it was
  * there. */

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "mvcc/journal.h"
 #include "mvcc/named.h"
 #include "mvcc/watch.h"
 #include "mvcc/notify.h"
@@ -12,6 +13,7 @@
 enum {
     EXPECTED_KEYS = 64,         /* Of a keyspace that is made at run time. */
     FREE = 1,                   /* keyspace.dropped, when it is nobody's. */
+    ENTER_RETIRES = 2,          /* The catalogue, and what a journal's entry stood on. */
 };
 
 uint64_t
@@ -158,7 +160,8 @@ torci_keyspaces_init(struct torc_mvcc *store)
     store->main = obtain(shard, store->options.expected_keys);
     if (store->main == NULL)
         return TORC_NO_MEMORY;
-    torc_assert(store->main->number == 0);
+    torc_assert(store->main->number == 0 && store->main->id == 0);
+    torci_store(&store->keyspace_ids, (uint64_t)1, memory_order_relaxed); /* Relaxed: exclusive. */
     torci_store(&store->main->dropped, (uint64_t)0, memory_order_seq_cst); /* store.h R2 */
     return TORC_OK;
 }
@@ -260,31 +263,88 @@ swap_catalogue(struct torci_shard *shard, struct torci_catalogue *old, struct to
     return true;
 }
 
-/* Put `keyspace` into the catalogue; TORC_EXISTS: `*existing` has the name. */
+/* ---- The journal's part ---- */
+
+/* After all is done, outside of a section: see to the entry with `stamp` as the store's durability wants it. */
 static enum torc_status
-enter_name(struct torci_shard *shard, struct torc_keyspace *keyspace, struct torc_keyspace **existing)
+follow_up(struct torc_mvcc *store, uint64_t stamp)
 {
-    struct torc_mvcc *store = shard->store;
-    struct torc_slice name = torc_slice(keyspace->name, keyspace->name_size);
-    struct torci_epoch_guard guard = torci_epoch_enter();
-    struct torci_catalogue *fresh = NULL;
-    struct torci_catalogue *old;
+    return torci_journaled(store) ? torci_journal_after(store, stamp) : TORC_OK;
+}
+
+/* Give it an id, and decide its CREATE: from that stamp on it counts in recovery, whether or not its name becomes
+ * visible. */
+static enum torc_status
+journal_create(struct torci_shard *shard, struct torc_keyspace *keyspace, uint64_t *stamp)
+{
+    struct torci_op op = {.kind = TORCI_OP_CREATE, .key = torc_slice(keyspace->name, keyspace->name_size)};
     enum torc_status status = TORC_OK;
 
-    do {
-        old = torci_load(&store->catalogue, memory_order_acquire); /* A1 */
-        *existing = find_name(old, name);
-        if (*existing != NULL)
-            status = TORC_EXISTS;
-        else if (torci_limbo_reserve(shard->limbo, 1) != TORC_OK || !make_catalogue(store, old, keyspace, &fresh))
-            status = torci_fail(TORC_NO_MEMORY, "no memory for the list of keyspaces");
-        if (status != TORC_OK)
-            break;
-        /* store.h R2; nobody can find it before R1. */
+    *stamp = 0;
+    /* Relaxed: the number is all that is wanted. */
+    op.keyspace = torci_fetch_add(&shard->store->keyspace_ids, (uint64_t)1, memory_order_relaxed);
+    if (torci_journaled(shard->store))
+        status = torci_journal_keyspace(shard, &op, stamp);
+    else
+        *stamp = torci_clock_write_stamp(&shard->store->clock); /* A checkpoint of an older snapshot has it not. */
+    keyspace->id = op.keyspace;
+    keyspace->created = *stamp;
+    return status;
+}
+
+/* A CREATE with an empty name takes the one of this id back. It is no DROP: that speaks of a name that was visible.
+ * Returns a stamp of now. If there is no memory for the entry, recovery may find an empty keyspace of this name that
+ * nobody has seen; or finds two of that name, and takes the one that was used. */
+static uint64_t
+journal_take_back(struct torci_shard *shard, const struct torc_keyspace *keyspace)
+{
+    struct torci_op op = {.kind = TORCI_OP_CREATE, .keyspace = keyspace->id};
+    uint64_t stamp;
+
+    if (torci_journaled(shard->store) && torci_journal_keyspace(shard, &op, &stamp) == TORC_OK)
+        return stamp;
+    return torci_clock_write_stamp(&shard->store->clock);
+}
+
+static enum torc_status
+journal_drop(struct torci_shard *shard, const struct torc_keyspace *keyspace, uint64_t *stamp)
+{
+    struct torci_op op = {.kind = TORCI_OP_DROP, .keyspace = keyspace->id};
+
+    return torci_journal_keyspace(shard, &op, stamp);
+}
+
+/* Put `keyspace` into the catalogue. `*stamp` is when, if `stamp` is not NULL; in a store with a journal CREATE is
+ * decided between the look at the catalogue and the swap, so when a keyspace is dropped, any other of its name with an
+ * earlier CREATE never became visible, and recovery can tell (recovery.c).
+ * TORC_EXISTS: `*existing` has the name. TORC_CONFLICT: the catalogue has changed meanwhile; the keyspace, which others
+ * may have seen by its number, must go the way of one that was dropped: abandon(). After all other errors nobody has
+ * seen it. */
+static enum torc_status
+enter_name(struct torci_shard *shard, struct torc_keyspace *keyspace, uint64_t *stamp, struct torc_keyspace **existing)
+{
+    struct torc_mvcc *store = shard->store;
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    struct torci_catalogue *old = torci_load(&store->catalogue, memory_order_acquire); /* A1 */
+    struct torci_catalogue *fresh = NULL;
+    enum torc_status status = TORC_OK;
+
+    *existing = find_name(old, torc_slice(keyspace->name, keyspace->name_size));
+    if (*existing != NULL)
+        status = TORC_EXISTS;
+    else if (torci_limbo_reserve(shard->limbo, ENTER_RETIRES) != TORC_OK ||
+             !make_catalogue(store, old, keyspace, &fresh))
+        status = torci_fail(TORC_NO_MEMORY, "no memory for the list of keyspaces");
+    else if (stamp != NULL)
+        status = journal_create(shard, keyspace, stamp);
+    if (status == TORC_OK) {
+        /* store.h R2; but by its number nobody can find it before R1. */
         torci_store(&keyspace->dropped, (uint64_t)0, memory_order_seq_cst);
-    } while (!swap_catalogue(shard, old, fresh));
-    if (status != TORC_OK)
-        torci_store(&keyspace->dropped, (uint64_t)FREE, memory_order_seq_cst); /* store.h R2 */
+        if (!swap_catalogue(shard, old, fresh))
+            status = TORC_CONFLICT;
+    } else {
+        free_catalogue(store, fresh);
+    }
     torci_epoch_exit(guard);
     return status;
 }
@@ -362,6 +422,21 @@ static void
 await_grace(struct torc_keyspace *keyspace, void (*then)(struct torci_retired *retired))
 {
     torci_reclaimer_retire(keyspace->store->reclaimer, &keyspace->retired, sizeof *keyspace, then);
+}
+
+/* A keyspace whose name did not become visible: take its CREATE back, and let it go. */
+static void
+abandon(struct torci_shard *shard, struct torc_keyspace *keyspace)
+{
+    struct torc_mvcc *store = shard->store;
+    struct torci_epoch_guard guard = torci_epoch_enter();
+
+    torci_store(&keyspace->dropped, journal_take_back(shard, keyspace), memory_order_seq_cst); /* store.h R2 */
+    torci_epoch_exit(guard);
+    torci_fetch_add(&store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
+    keyspace->gone = torci_clock_write_stamp(&store->clock); /* I3 */
+    keyspace->listed = false;
+    await_grace(keyspace, begin_emptying);
 }
 
 static void
@@ -462,27 +537,55 @@ tell_watches(struct torci_shard *shard, struct torc_keyspace *keyspace)
     torci_watch_wake(shard);
 }
 
+/* The linearization point of a drop; `*stamp` is what `dropped` is from then on. In a store with a journal, the entry
+ * is decided before that, in the same section: who waits for a grace period after taking a snapshot knows of every
+ * drop that the snapshot stands above. */
+static enum torc_status
+decide_drop(struct torci_shard *shard, struct torc_keyspace *keyspace, uint64_t *stamp)
+{
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    enum torc_status status = TORC_OK;
+    uint64_t in_use = 0;
+
+    if (!torci_journaled(shard->store))
+        *stamp = torci_clock_write_stamp(&shard->store->clock);
+    else if (torci_keyspace_usable(keyspace))
+        status = journal_drop(shard, keyspace, stamp);
+    else
+        status = TORC_NOT_FOUND;
+    torci_race_window();
+    /* store.h R2. Failure: somebody else dropped it. Two entries of it do no harm. */
+    if (status == TORC_OK &&
+        !torci_cas(&keyspace->dropped, &in_use, *stamp, memory_order_seq_cst, memory_order_relaxed))
+        status = TORC_NOT_FOUND;
+    torci_epoch_exit(guard);
+    return status == TORC_NOT_FOUND ? torci_fail(TORC_NOT_FOUND, "the keyspace was dropped") : status;
+}
+
 enum torc_status
 torc_keyspace_drop(struct torc_keyspace *keyspace)
 {
     struct torci_shard *shard;
+    struct torc_mvcc *store;
     enum torc_status status;
-    uint64_t in_use = 0;
+    uint64_t stamp = 0;
 
     if (keyspace == NULL)
         return torci_fail(TORC_INVALID, "the keyspace is NULL");
-    if (keyspace == keyspace->store->main)
+    store = keyspace->store;
+    if (keyspace == store->main)
         return torci_fail(TORC_INVALID, "the default keyspace cannot be dropped");
-    status = torci_shard_obtain(keyspace->store, &shard);
+    status = torci_shard_obtain(store, &shard);
+    if (status == TORC_OK)
+        status = torci_journal_admit(store);
     if (status != TORC_OK)
         return status;
-    torci_fetch_add(&shard->store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
+    torci_fetch_add(&store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
     torci_race_window();
-    /* store.h R2. The linearization point. Failure: somebody else dropped it. */
-    if (!torci_cas(&keyspace->dropped, &in_use, torci_clock_write_stamp(&shard->store->clock), memory_order_seq_cst,
-                   memory_order_relaxed)) {
-        torci_fetch_sub(&shard->store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
-        return torci_fail(TORC_NOT_FOUND, "the keyspace was dropped");
+    status = decide_drop(shard, keyspace, &stamp);
+    if (status != TORC_OK) {
+        torci_fetch_sub(&store->keyspaces_leaving, 1, memory_order_relaxed); /* Relaxed: a figure. */
+        return status;
     }
     torci_race_window();
     torci_notify_drop(shard, keyspace);
@@ -490,21 +593,60 @@ torc_keyspace_drop(struct torc_keyspace *keyspace)
     tell_watches(shard, keyspace);
     keyspace->listed = !leave_name(shard, keyspace);
     if (keyspace->listed)
-        push_dropped(shard->store, keyspace, keyspace);
+        push_dropped(store, keyspace, keyspace);
     else
         await_grace(keyspace, begin_emptying);
-    return TORC_OK;
+    return follow_up(store, stamp);
 }
 
 /* ---- Making and finding by name ---- */
 
+/* A free keyspace with a name, which nobody has seen. TORC_BUSY, TORC_NO_MEMORY. */
+static enum torc_status
+prepare(struct torci_shard *shard, struct torc_slice name, struct torc_keyspace **keyspace)
+{
+    struct torc_keyspace *fresh = obtain(shard, EXPECTED_KEYS);
+
+    *keyspace = fresh;
+    if (fresh == NULL) {
+        /* Relaxed: a figure, for the message. */
+        if (torci_load(&shard->store->keyspaces_made, memory_order_relaxed) >= TORC_KEYSPACES_MAX)
+            return torci_fail(TORC_BUSY, "there are %u keyspaces already", TORC_KEYSPACES_MAX);
+        return torci_fail(TORC_NO_MEMORY, "no memory for a keyspace");
+    }
+    fresh->name_size = (uint8_t)name.size;
+    memcpy(fresh->name, name.data, name.size);
+    return TORC_OK;
+}
+
+/* Until nobody comes between: each try has a keyspace and an id of its own. */
+static enum torc_status
+make_named(struct torci_shard *shard, struct torc_slice name, struct torc_keyspace **keyspace, uint64_t *stamp,
+           struct torc_keyspace **existing)
+{
+    enum torc_status status;
+
+    do {
+        status = prepare(shard, name, keyspace);
+        if (status != TORC_OK)
+            return status;
+        status = enter_name(shard, *keyspace, stamp, existing);
+        if (status == TORC_CONFLICT)
+            abandon(shard, *keyspace);
+    } while (status == TORC_CONFLICT);
+    if (status != TORC_OK)
+        give_back(*keyspace);
+    return status;
+}
+
 enum torc_status
 torc_keyspace_create(struct torc_mvcc *store, struct torc_slice name, struct torc_keyspace **keyspace)
 {
-    struct torc_keyspace *existing;
-    struct torc_keyspace *fresh;
+    struct torc_keyspace *existing = NULL;
+    struct torc_keyspace *fresh = NULL;
     struct torci_shard *shard;
     enum torc_status status;
+    uint64_t stamp = 0;
 
     if (keyspace == NULL)
         return torci_fail(TORC_INVALID, "the place for the keyspace is NULL");
@@ -514,21 +656,33 @@ torc_keyspace_create(struct torc_mvcc *store, struct torc_slice name, struct tor
     status = torci_check_name(name);
     if (status == TORC_OK)
         status = torci_shard_obtain(store, &shard);
+    if (status == TORC_OK)
+        status = torci_journal_admit(store);
+    if (status == TORC_OK)
+        status = make_named(shard, name, &fresh, &stamp, &existing);
+    *keyspace = status == TORC_OK ? fresh : status == TORC_EXISTS ? existing : NULL;
+    return status == TORC_OK ? follow_up(store, stamp) : status;
+}
+
+enum torc_status
+torci_keyspace_restore(struct torci_shard *shard, uint64_t id, struct torc_slice name, uint64_t created,
+                       struct torc_keyspace **keyspace)
+{
+    struct torc_keyspace *existing;
+    enum torc_status status;
+
+    torc_assert(id != 0 && name.size > 0 && name.size <= TORC_NAME_SIZE_MAX);
+    status = prepare(shard, name, keyspace);
     if (status != TORC_OK)
         return status;
-    fresh = obtain(shard, EXPECTED_KEYS);
-    if (fresh == NULL) {
-        /* Relaxed: a figure, for the message. */
-        if (torci_load(&store->keyspaces_made, memory_order_relaxed) >= TORC_KEYSPACES_MAX)
-            return torci_fail(TORC_BUSY, "there are %u keyspaces already", TORC_KEYSPACES_MAX);
-        return torci_fail(TORC_NO_MEMORY, "no memory for a keyspace");
+    (*keyspace)->id = id;
+    (*keyspace)->created = created;
+    status = enter_name(shard, *keyspace, NULL, &existing);
+    torc_assert(status != TORC_CONFLICT);
+    if (status != TORC_OK) {
+        give_back(*keyspace);
+        *keyspace = NULL;
     }
-    fresh->name_size = (uint8_t)name.size;
-    memcpy(fresh->name, name.data, name.size);
-    status = enter_name(shard, fresh, &existing);
-    if (status != TORC_OK)
-        give_back(fresh);
-    *keyspace = status == TORC_OK ? fresh : status == TORC_EXISTS ? existing : NULL;
     return status;
 }
 

@@ -20,12 +20,16 @@
  *       that has pointers from before (a validation that is helped) cannot take the new one for the old one.
  *   I5  A dropped keyspace is held by one: its dropper, a grace period, the list, or who took the list. Nobody waits
  *       for who holds it: others go on with what is dropped later.
+ *   I6  In a store with a journal a keyspace's CREATE is decided (it has a stamp) before its name becomes visible, and
+ *       its DROP before `dropped` is set, each in one section with that. A CREATE whose name does not become visible is
+ *       taken back by a later entry.
  * Ordering
  *   R1 CAS of store.catalogue -> A1 load of it: the array, and its keyspaces
  *   R2 CAS of store.keyspaces_free -> A2 exchange of it: the keyspace as its last user left it
  *   R3 CAS of store.keyspaces_dropped -> A3 exchange of it: the same, and that a grace period is over
  *   store.h R1, R2
- * Progress   Lock-free: a CAS fails when another keyspace was made or dropped.
+ * Progress   Lock-free: a CAS fails when another keyspace was made or dropped. In a store with a journal both may wait
+ *            for the disk, before they begin and after they are done.
  *            Dropping cannot fail once it has begun: a name that cannot leave for want of memory leaves later.
  * Reclaim    Catalogues through the limbo; keyspaces are kept until the store closes, and used again. What is in a
  *            dropped one is freed without any further grace period, and needs no memory for that. */
@@ -38,6 +42,11 @@
 /* Make the default keyspace; free all keyspaces. Exclusive. `take` gets each record. */
 TORC_MUST_CHECK enum torc_status torci_keyspaces_init(struct torc_mvcc *store);
 void torci_keyspaces_fini(struct torc_mvcc *store, void (*take)(void *context, struct torci_record *record));
+
+/* Make a keyspace as recovery found it, in an exclusive store; nothing is journaled. TORC_EXISTS, TORC_BUSY,
+ * TORC_NO_MEMORY: `*keyspace` is NULL then. */
+TORC_MUST_CHECK enum torc_status torci_keyspace_restore(struct torci_shard *shard, uint64_t id, struct torc_slice name,
+                                                        uint64_t created, struct torc_keyspace **keyspace);
 
 /* Keys of all keyspaces. Figures of all their indexes together. */
 uint64_t torci_keyspaces_keys(struct torc_mvcc *store);

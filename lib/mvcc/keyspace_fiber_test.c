@@ -213,7 +213,7 @@ check(void *context)
     size_t count;
 
     (void)context;
-    if (torc_mvcc_keyspaces(fixture.store, keyspaces, 3, &count) != TORC_OK || count > 2)
+    if (torc_mvcc_keyspaces(fixture.store, keyspaces, 3, &count) != TORC_OK || count > 3)
         return false;
     for (size_t i = 1; i < count; i++) {
         if (torc_keyspace_drop(keyspaces[i]) != TORC_OK)
@@ -240,11 +240,46 @@ teardown(void *context)
 }
 
 static void
-run(bool reuse, uint64_t schedules)
+look_at(void *context, struct torci_epoch_guard guard, struct torci_record *record)
+{
+    unsigned *seen = context;
+
+    (void)guard;
+    expect(record->key_size == 2, "a record of nobody");
+    ++*seen;
+}
+
+/* Who loses a name may have been seen by its number: by who looks at all keyspaces. */
+static void
+lose_or_look(void *context, unsigned number)
+{
+    struct torci_index_stats stats;
+    struct torc_keyspace *made;
+    enum torc_status status;
+    unsigned seen = 0;
+
+    (void)context;
+    for (unsigned i = 0; i < 2; i++) {
+        if (number == 0) {
+            expect(torci_walk_all(fixture.store, look_at, &seen) == TORC_OK, "walk");
+            torci_keyspaces_index_stats(fixture.store, &stats);
+            continue;
+        }
+        status = torc_keyspace_create(fixture.store, text("other"), &made);
+        expect(status == TORC_OK || status == TORC_EXISTS, "create");
+        if (status == TORC_OK && torci_fiber_random() % 2 == 0)
+            expect(torc_keyspace_drop(made) == TORC_OK, "drop");
+    }
+    if (number == 0)
+        end_open();
+}
+
+static void
+run(bool reuse, void (*body_of)(void *context, unsigned number), uint64_t schedules)
 {
     struct torci_run plan = {.fibers = FIBERS,
                              .setup = setup,
-                             .body = body,
+                             .body = body_of,
                              .check = check,
                              .teardown = teardown,
                              .seed = torct_seed(),
@@ -261,12 +296,17 @@ run(bool reuse, uint64_t schedules)
 
 Test(keyspace_schedules, what_is_dropped_is_freed_once_and_not_while_it_is_used)
 {
-    run(false, SCHEDULES);
+    run(false, body, SCHEDULES);
 }
 
 /* A handle that was dropped may mean the next keyspace by then, which is a mistake of the caller; but not one that may
  * corrupt anything. */
 Test(keyspace_schedules, a_keyspace_is_used_again_only_when_nobody_can_take_it_for_the_old_one)
 {
-    run(true, SCHEDULES);
+    run(true, body, SCHEDULES);
+}
+
+Test(keyspace_schedules, a_keyspace_that_loses_its_name_is_freed_when_nobody_looks_at_it)
+{
+    run(false, lose_or_look, SCHEDULES);
 }

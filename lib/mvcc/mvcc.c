@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "mvcc/durable.h"
 #include "mvcc/expiry.h"
 #include "mvcc/install.h"
 #include "mvcc/keyspace.h"
@@ -23,6 +24,9 @@ enum {
     /* A thread that is descheduled inside a call may hold back this much. */
     RETIRED_LIMIT_DEFAULT = 256 * 1024 * 1024,
     EXPECTED_KEYS_DEFAULT = 1024,
+    JOURNAL_LIMIT_DEFAULT = 64 * 1024 * 1024,
+    JOURNAL_LIMIT_MIN = 1024 * 1024,
+    CHECKPOINT_BYTES_DEFAULT = 256 * 1024 * 1024,
     COLLECT_ROUNDS_MAX = 8,                     /* Garbage of garbage: versions, then their record, then index nodes. */
 };
 
@@ -39,6 +43,9 @@ torc_mvcc_options_init(struct torc_mvcc_options *options)
     options->struct_size = sizeof *options;
     options->retired_limit_bytes = RETIRED_LIMIT_DEFAULT;
     options->expected_keys = EXPECTED_KEYS_DEFAULT;
+    options->durability = TORC_DURABILITY_ASYNC;
+    options->journal_limit_bytes = JOURNAL_LIMIT_DEFAULT;
+    options->checkpoint_bytes = CHECKPOINT_BYTES_DEFAULT;
 }
 
 static enum torc_status
@@ -51,6 +58,15 @@ check_options(const struct torc_mvcc_options *options)
         return torci_fail(TORC_INVALID, "the allocator lacks a function");
     if (options->expected_keys > EXPECTED_KEYS_MAX)
         return torci_fail(TORC_INVALID, "expected_keys is out of range");
+    if (options->directory == NULL)
+        return TORC_OK;
+    if (options->directory[0] == '\0')
+        return torci_fail(TORC_INVALID, "the directory's name is empty");
+    if (options->durability != TORC_DURABILITY_NONE && options->durability != TORC_DURABILITY_ASYNC &&
+        options->durability != TORC_DURABILITY_SYNC)
+        return torci_fail(TORC_INVALID, "durability %d is not known", (int)options->durability);
+    if (options->journal_limit_bytes < JOURNAL_LIMIT_MIN)
+        return torci_fail(TORC_INVALID, "journal_limit_bytes is less than 1 MiB");
     return TORC_OK;
 }
 
@@ -95,15 +111,46 @@ destroy_shards(struct torc_mvcc *store)
         for (uint32_t i = 0; i < TORCI_SHARD_BLOCK; i++) {
             struct torci_shard *shard = torci_load(&block->shards[i], memory_order_acquire); /* reclaim.c A5 */
 
-            if (shard != NULL)
+            if (shard != NULL) {
+                torci_redo_queue_fini(shard);
                 torci_shard_destroy(shard);
+            }
         }
         torci_free(&store->heap, block, sizeof *block);
     }
 }
 
+/* Free all that the store holds, and the store. Nothing of it runs any more, and nobody uses it. */
+static void
+destroy(struct torc_mvcc *store)
+{
+    struct torci_heap heap;
+    struct torc_txn *txn = torci_load(&store->transactions, memory_order_seq_cst); /* snapshot.h A2 */
+
+    torci_reclaimer_barrier(store->reclaimer);
+    torci_slab_pool_ending(&store->objects);
+    torci_reclaimer_barrier(store->reclaimer); /* Of what was retired by what the first one freed. */
+    torci_named_fini(store, torci_txn_end_holder);
+    destroy_shards(store);
+    torci_durable_free(store);
+    torci_expiry_fini(store);
+    torci_watches_fini(store);
+    torci_keyspaces_fini(store, take_record);
+    while (txn != NULL) {
+        struct torc_txn *next = txn->slot.next_all;
+
+        torci_txn_destroy(txn);
+        txn = next;
+    }
+    torci_slab_pool_fini(&store->objects);
+    torc_assert(torci_heap_bytes(&store->heap) == 0);
+    /* It lives in memory of its own allocator, outside of its own accounts. */
+    torci_heap_init(&heap, &store->heap.allocator, 0);
+    torci_free_line(&heap, store, sizeof *store);
+}
+
 enum torc_status
-torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store)
+torci_mvcc_open_on(const struct torc_mvcc_options *options, struct torci_vfs *vfs, struct torc_mvcc **store)
 {
     struct torc_mvcc_options defaults;
     enum torc_status status;
@@ -119,7 +166,7 @@ torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store
     status = check_options(options);
     if (status != TORC_OK)
         return status;
-    /* The store lives in memory of its own allocator, outside of its own accounts. */
+    /* See destroy(). */
     torci_heap_init(&heap, options->allocator, 0);
     fresh = torci_alloc_line_zeroed(&heap, sizeof *fresh);
     if (fresh == NULL)
@@ -133,28 +180,33 @@ torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store
     torci_slab_pool_init(&fresh->objects, &fresh->heap, fresh->reclaimer);
     torci_history_init(fresh, torci_now_coarse_ns());
     fresh->hash_seed = options->hash_seed != 0 ? options->hash_seed : draw_seed(fresh);
-    if (torci_keyspaces_init(fresh) != TORC_OK) {
-        torci_slab_pool_ending(&fresh->objects);
-        destroy_shards(fresh);
-        torci_keyspaces_fini(fresh, take_record);
-        torci_slab_pool_fini(&fresh->objects);
-        torci_free_line(&heap, fresh, sizeof *fresh);
-        return torci_fail(TORC_NO_MEMORY, "no memory for the index");
+    status = torci_keyspaces_init(fresh) == TORC_OK ? TORC_OK : torci_fail(TORC_NO_MEMORY, "no memory for the index");
+    if (status == TORC_OK && options->directory != NULL)
+        status = torci_durable_open(fresh, vfs);
+    if (status != TORC_OK) {
+        destroy(fresh);
+        return status;
     }
+    fresh->options.directory = NULL; /* The directory has a copy. */
     *store = fresh;
     return TORC_OK;
 }
 
 enum torc_status
+torc_mvcc_open(const struct torc_mvcc_options *options, struct torc_mvcc **store)
+{
+    return torci_mvcc_open_on(options, torci_vfs_posix(), store);
+}
+
+enum torc_status
 torc_mvcc_close(struct torc_mvcc *store)
 {
-    struct torci_heap heap;
-    struct torc_txn *txn;
+    enum torc_status status;
 
     if (store == NULL)
         return TORC_OK;
-    txn = torci_load(&store->transactions, memory_order_seq_cst); /* snapshot.h A2 */
-    for (struct torc_txn *open = txn; open != NULL; open = open->slot.next_all) {
+    for (struct torc_txn *open = torci_load(&store->transactions, memory_order_seq_cst); /* snapshot.h A2 */
+         open != NULL; open = open->slot.next_all) {
         /* Relaxed: nobody begins any more. */
         bool named = (torci_load(&open->slot.traits, memory_order_relaxed) & TORCI_SLOT_NAMED) != 0;
 
@@ -163,25 +215,9 @@ torc_mvcc_close(struct torc_mvcc *store)
     }
     if (torci_load(&store->watches_open, memory_order_seq_cst) != 0)
         return torci_fail(TORC_BUSY, "watches are still open");
-    torci_reclaimer_barrier(store->reclaimer);
-    torci_slab_pool_ending(&store->objects);
-    torci_reclaimer_barrier(store->reclaimer); /* Of what was retired by what the first one freed. */
-    torci_named_fini(store, torci_txn_end_holder);
-    destroy_shards(store);
-    torci_expiry_fini(store);
-    torci_watches_fini(store);
-    torci_keyspaces_fini(store, take_record);
-    while (txn != NULL) {
-        struct torc_txn *next = txn->slot.next_all;
-
-        torci_txn_destroy(txn);
-        txn = next;
-    }
-    torci_slab_pool_fini(&store->objects);
-    torc_assert(torci_heap_bytes(&store->heap) == 0);
-    torci_heap_init(&heap, &store->heap.allocator, 0);
-    torci_free_line(&heap, store, sizeof *store);
-    return TORC_OK;
+    status = torci_durable_close(store);
+    destroy(store);
+    return status;
 }
 
 /* ---- Giving memory back ---- */
@@ -192,6 +228,7 @@ torc_mvcc_poll(struct torc_mvcc *store, bool *more)
     struct torci_shard *shard;
     enum torc_status status;
     uint64_t waiting;
+    bool durable_more;
     bool again;
 
     if (more != NULL)
@@ -201,7 +238,8 @@ torc_mvcc_poll(struct torc_mvcc *store, bool *more)
     status = torci_shard_obtain(store, &shard);
     if (status != TORC_OK)
         return status;
-    again = torci_upkeep_poll(shard);
+    torci_durable_poll(store, &durable_more);
+    again = torci_upkeep_poll(shard) || durable_more;
     torci_limbo_flush(shard->limbo);
     waiting = torci_reclaimer_poll(store->reclaimer);
     torci_reclaim_relieve(store);
@@ -274,8 +312,9 @@ torc_mvcc_collect(struct torc_mvcc *store)
         achieved |= torci_reclaim_relieve(store) > 0;
     }
     torci_slab_fini(&shard->slab);
-    if (torci_slab_trim(&store->objects) > 0)
-        torci_reclaimer_barrier(store->reclaimer);
+    torci_slab_trim(&store->objects);
+    /* For the regions that left: by this trim, or by one that the frees before it have set off. */
+    torci_reclaimer_barrier(store->reclaimer);
     return TORC_OK;
 }
 

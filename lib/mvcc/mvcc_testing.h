@@ -226,6 +226,8 @@ torct_commit_install(struct torc_txn *txn)
     commit.descriptor->snapshot = txn->slot.snapshot;
     commit.descriptor->attempts = txn->attempts;
     commit.descriptor->validate = NULL;
+    commit.descriptor->floor = 0;
+    commit.descriptor->single = false;
     commit.descriptor->store = store;
     commit.descriptor->reads = NULL;
     if (torci_txn_notes_reads(txn)) {

@@ -142,6 +142,19 @@ torci_named_leave(struct torci_shard *shard, struct torc_slice name, struct torc
     return status;
 }
 
+/* One user more, unless nobody uses it any more. Inside a section. */
+static bool
+join(struct torci_named *named)
+{
+    uint64_t users = torci_load(&named->users, memory_order_relaxed); /* Relaxed: the CAS decides. */
+
+    /* R2 A2. Failure: another user came or went. */
+    while (users > 0 &&
+           !torci_cas(&named->users, &users, users + 1, memory_order_seq_cst, memory_order_relaxed))
+        continue;
+    return users > 0;
+}
+
 struct torci_named *
 torci_named_acquire(struct torc_mvcc *store, struct torc_slice name)
 {
@@ -149,15 +162,25 @@ torci_named_acquire(struct torc_mvcc *store, struct torc_slice name)
     struct torci_named_list *list = torci_load(&store->named, memory_order_acquire); /* A1 */
     size_t place = place_of(list, name);
     struct torci_named *named = list == NULL || place == list->count ? NULL : list->entries[place];
-    /* Relaxed: the CAS decides. */
-    uint64_t users = named == NULL ? 0 : torci_load(&named->users, memory_order_relaxed);
 
-    /* R2 A2. Failure: another user came or went. */
-    while (users > 0 &&
-           !torci_cas(&named->users, &users, users + 1, memory_order_seq_cst, memory_order_relaxed))
-        continue;
+    if (named != NULL && !join(named))
+        named = NULL;
     torci_epoch_exit(guard);
-    return users > 0 ? named : NULL;
+    return named;
+}
+
+struct torci_named *
+torci_named_acquire_at(_Atomic(struct torci_named *) *place)
+{
+    struct torci_epoch_guard guard = torci_epoch_enter();
+    struct torci_named *named;
+
+    /* One that nobody uses any more has been replaced. */
+    do
+        named = torci_load(place, memory_order_seq_cst); /* A1 */
+    while (!join(named));
+    torci_epoch_exit(guard);
+    return named;
 }
 
 /* Keep an entry until the store closes. */

@@ -106,16 +106,20 @@ announced_snapshot(const struct torci_slot *slot)
     return stamp + stamp % 2;
 }
 
-/* The name of the snapshot that `txn` holds, if it holds one. */
+/* The name of the snapshot that `txn` holds. */
 static void
 copy_name(struct torc_mvcc *store, const struct torc_txn *txn, char *name)
 {
+    static const char of_the_store[] = "(durability)";
     struct torci_epoch_guard guard = torci_epoch_enter();
     struct torci_named_list *list = torci_load(&store->named, memory_order_acquire); /* named.h A1 */
 
+    memcpy(name, of_the_store, sizeof of_the_store);
     for (size_t i = 0; list != NULL && i < list->count; i++) {
-        if (list->entries[i]->holder == txn)
+        if (list->entries[i]->holder == txn) {
+            memset(name, 0, sizeof of_the_store);
             memcpy(name, list->entries[i]->name, list->entries[i]->name_size);
+        }
     }
     torci_epoch_exit(guard);
 }

@@ -82,6 +82,16 @@ struct torci_view {
     uint64_t snapshots[TORCI_VIEW_SNAPSHOTS_MAX];
 };
 
+/* What a thread has committed and nobody has written to the journal yet. See journal.h. */
+struct torci_redo_queue {
+    struct torci_redo_chunk *tail;                  /* Owner's. NULL: there has never been an entry. */
+    uint32_t used;                                  /* Owner's: of the tail. */
+    struct torci_shard *next_queue;                 /* Of journal.queues; immutable once it is there. */
+    _Alignas(TORCI_CACHE_LINE) struct torci_redo_chunk *head;      /* The flusher's, and the next. */
+    uint32_t taken;                                 /* Of the head. */
+    _Atomic(struct torci_redo_chunk *) spare;       /* An empty chunk for the owner, or NULL. */
+};
+
 struct torci_shard {
     struct torc_mvcc *store;        /* Immutable. */
     struct torci_limbo *limbo;
@@ -100,6 +110,7 @@ struct torci_shard {
     bool retired_over;              /* The retired limit was exceeded when last looked at. */
     uint64_t pause_ns;              /* Where the pauses of torc_txn_run() begin, as the last one left it. */
     struct torci_view view;
+    struct torci_redo_queue redo;
     _Alignas(TORCI_CACHE_LINE) struct torci_counters counters;
 };
 
@@ -116,6 +127,9 @@ struct torc_keyspace {
     struct torci_index *index;          /* Immutable while `dropped` is 0, and in sections that saw it so. */
     _Atomic(uint64_t) dropped;          /* 0: in use; else the stamp at which it was dropped, or 1: free. */
     struct torc_keyspace *next;         /* Of the list of those that wait, or are free: keyspace.c. */
+    uint64_t id;                        /* Never used twice in the store's directory; 0: the default one. Immutable
+                                           while `dropped` is 0. */
+    uint64_t created;                   /* The stamp at which it was made; by recovery, perhaps later. Likewise. */
     uint64_t gone;                      /* Dropped: a stamp drawn after `dropped` was set. Of who holds it. */
     bool listed;                        /* Dropped, and may still stand in the catalogue. Of who holds it. */
     struct torci_retired retired;       /* While it waits for a grace period. */
@@ -200,6 +214,9 @@ struct torc_mvcc {
     _Atomic(int64_t) keyspaces_leaving;                 /* Dropped, and not free yet: a figure. */
     _Atomic(struct torci_expiry *) expiry;              /* NULL: no value has ever been given a time. */
     _Atomic(uint32_t) keyspaces_made;                   /* Numbers given out. */
+    _Atomic(uint64_t) keyspace_ids;                     /* The next id. */
+    struct torci_journal *journal;                      /* Immutable. NULL: none. See journal.h. */
+    struct torci_durable *durable;                      /* Immutable. NULL: no directory. See durable.h. */
     _Atomic(struct torci_keyspace_block *) keyspace_blocks[TORCI_KEYSPACE_BLOCK];
     _Alignas(TORCI_CACHE_LINE) _Atomic(uint64_t) watches_open;     /* Looked at by every commit. See watch.h. */
 };

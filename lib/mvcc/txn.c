@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "mvcc/install.h"
+#include "mvcc/journal.h"
 #include "mvcc/named.h"
 #include "mvcc/reclaim.h"
 
@@ -192,7 +193,9 @@ prepare(struct torc_txn *txn, const struct torci_shard *shard, const struct torc
     txn->keyspace = store->main;
     txn->moment.store = store;
     txn->moment.ms = 0;
-    txn->expirable = store->options.max_snapshot_age_ns > 0 && !lasting && options->snapshot.size == 0;
+    txn->expirable =
+        store->options.max_snapshot_age_ns > 0 && !lasting && options->snapshot.size == 0 &&
+        !(options->durable && store->options.durable_snapshots);
     /* Relaxed: for statistics, and for expiry, which sees them no later than the announcement. */
     torci_store(&txn->slot.began_ns, torci_now_coarse_ns(), memory_order_relaxed);
     torci_store(&txn->slot.traits,
@@ -226,9 +229,24 @@ begin_named(struct torc_txn *txn, struct torc_slice name)
     return TORC_OK;
 }
 
+/* The same for what is durable. */
+static enum torc_status
+begin_durable(struct torc_txn *txn)
+{
+    if (!torci_journaled(txn->store))
+        return torci_fail(TORC_UNSUPPORTED, "the store has no journal");
+    if (!txn->store->options.durable_snapshots)
+        return torci_journal_wait(txn->store->journal, torci_snapshot_begin(&txn->slot, &txn->store->clock));
+    txn->named = torci_named_acquire_at(&txn->store->journal->snapshot);
+    torci_snapshot_begin_past(&txn->slot, txn->named->snapshot); /* As above. */
+    return TORC_OK;
+}
+
 static enum torc_status
 take_snapshot(struct torc_txn *txn, const struct torc_txn_options *options)
 {
+    if (options->durable)
+        return begin_durable(txn);
     if (options->snapshot.size > 0)
         return begin_named(txn, options->snapshot);
     if (options->at > 0)
@@ -242,14 +260,14 @@ check_options(const struct torc_txn_options *options)
 {
     if (options->isolation != TORC_SNAPSHOT && options->isolation != TORC_SERIALIZABLE)
         return torci_fail(TORC_INVALID, "isolation %d is not known", (int)options->isolation);
-    if (options->snapshot.size > 0 && options->at > 0)
-        return torci_fail(TORC_INVALID, "both a name and a stamp are given");
+    if ((options->snapshot.size > 0) + (options->at > 0) + options->durable > 1)
+        return torci_fail(TORC_INVALID, "more than one of snapshot, at and durable is given");
     if (options->at > TORCI_COMMIT_STAMP_MAX)
         return torci_fail(TORC_INVALID, "the stamp is not past");
     return options->snapshot.size > 0 ? torci_check_name(options->snapshot) : TORC_OK;
 }
 
-/* Begin; `lasting`: for a named snapshot. */
+/* Begin; `lasting`: as torci_txn_begin_lasting(). */
 static enum torc_status
 begin(struct torc_mvcc *store, const struct torc_txn_options *options, bool lasting, struct torc_txn **txn)
 {
@@ -288,6 +306,14 @@ torc_txn_begin(struct torc_mvcc *store, const struct torc_txn_options *options, 
         options = &defaults;
     status = check_options(options);
     return status == TORC_OK ? begin(store, options, false, txn) : status;
+}
+
+enum torc_status
+torci_txn_begin_lasting(struct torc_mvcc *store, struct torc_txn **txn)
+{
+    static const struct torc_txn_options options = {.read_only = true};
+
+    return begin(store, &options, true, txn);
 }
 
 /* Free what the writes still own, and make the set empty. */
@@ -395,7 +421,6 @@ torc_last_commit(void)
 enum torc_status
 torc_snapshot_create(struct torc_mvcc *store, struct torc_slice name, uint64_t *stamp)
 {
-    static const struct torc_txn_options options = {.read_only = true};
     struct torci_named *named;
     struct torci_shard *shard;
     enum torc_status status;
@@ -415,7 +440,7 @@ torc_snapshot_create(struct torc_mvcc *store, struct torc_slice name, uint64_t *
     torci_init(&named->users, UINT64_C(1));
     named->name_size = (uint8_t)name.size;
     memcpy(named->name, name.data, name.size);
-    status = begin(store, &options, true, &named->holder);
+    status = torci_txn_begin_lasting(store, &named->holder);
     if (status != TORC_OK)
         goto free_named;
     named->snapshot = named->holder->slot.snapshot;

@@ -124,7 +124,11 @@ struct torci_arena *torci_txn_arena(struct torc_txn *txn);
  * the calling thread's, or NULL. */
 void torci_txn_finish(struct torc_txn *txn, struct torci_shard *shard);
 
-/* End the transaction behind a named snapshot, which nobody uses any more. Exclusive, or the last user. */
+/* Begin a read-only transaction that never expires: behind a named snapshot, or what is written to disk. Ended by
+ * torci_txn_end_holder(). TORC_NO_MEMORY. */
+TORC_MUST_CHECK enum torc_status torci_txn_begin_lasting(struct torc_mvcc *store, struct torc_txn **txn);
+
+/* End the transaction behind a snapshot, which nobody uses any more. Exclusive, or the last user. */
 void torci_txn_end_holder(struct torc_txn *holder);
 
 /* write.c: make a write that still has to be merged a whole one, by the snapshot. A status of its operators. */

@@ -32,6 +32,16 @@ torci_descriptor_wound(struct torci_descriptor *descriptor)
                      memory_order_relaxed);
 }
 
+bool
+torci_descriptor_begin(struct torci_descriptor *descriptor)
+{
+    uint64_t expected = torci_state_word(TORCI_INSTALLING, 0);
+
+    /* R2. Relaxed on failure: the caller looks at the state again, or gives up. */
+    return torci_cas(&descriptor->state, &expected, torci_state_word(TORCI_DECIDING, 0), memory_order_seq_cst,
+                     memory_order_relaxed);
+}
+
 /* From DECIDING: take a stamp and offer the next state. Whoever's CAS wins, the state has left DECIDING. */
 static void
 stamp_decision(struct torci_descriptor *descriptor, struct torci_clock *clock)
@@ -40,6 +50,11 @@ stamp_decision(struct torci_descriptor *descriptor, struct torci_clock *clock)
     enum torci_state next = descriptor->validate != NULL ? TORCI_VALIDATING : TORCI_COMMITTED;
     uint64_t stamp = torci_clock_write_stamp(clock);
 
+    /* `floor` is a stamp that was given: once more at most. */
+    while (stamp <= descriptor->floor) {
+        (void)torci_clock_read_stamp(clock);
+        stamp = torci_clock_write_stamp(clock);
+    }
     torci_race_window();
     /* R2. For snapshot isolation the linearization point of the commit. */
     torci_cas(&descriptor->state, &expected, torci_state_word(next, stamp), memory_order_seq_cst, memory_order_relaxed);
@@ -107,6 +122,10 @@ torci_version_verdict(struct torci_version *version, struct torci_clock *clock)
         word = torci_load(&owner->state, memory_order_seq_cst); /* A2 */
         switch (torci_state_of(word)) {
         case TORCI_INSTALLING:
+            if (owner->single) {
+                (void)torci_descriptor_begin(owner);
+                continue;
+            }
             verdict.fate = TORCI_FATE_INSTALLING;
             verdict.owner = owner;
             return verdict;

@@ -18,6 +18,7 @@
  * Why a snapshot s never sees half of a commit (S is the single total order of seq_cst accesses)
  *   INSTALLING met: the owner's move to DECIDING, hence its clock read, is later in S than this read of the state,
  *     which is later than the clock read that gave s: its stamp is greater than s. Skipping is right for ever.
+ *     (A `single` one that is met on a chain is installed: whoever meets it moves it to DECIDING, as its owner would.)
  *   DECIDING met: its owner may hold a stamp <= s in a register, so skipping would be wrong: the reader decides it with
  *     a stamp of its own. One CAS wins, in the one word all keys share.
  *   COMMITTED(t), t <= s: by I3 every version was installed, in S, before the clock was read as t <= s: a reader that
@@ -87,6 +88,8 @@ struct torci_descriptor {
     /* Serializable only, else NULL: whether all that was read is unchanged at `stamp`. Pure but for helping; may be run
      * by many at once; looks only at what is immutable after R2 and outlives the descriptor. */
     bool (*validate)(struct torci_descriptor *descriptor, uint64_t stamp);
+    uint64_t floor;                 /* Its stamp shall be greater. Immutable after R2; if `single`, after R1. */
+    bool single;                    /* Immutable: it has one version, so who meets that on a chain may decide it. */
     struct torc_mvcc *store;        /* Immutable; for validate. */
     void *reads;                    /* Immutable after R2; for validate. */
 };
@@ -130,6 +133,9 @@ bool torci_descriptor_outranks(const struct torci_descriptor *a, const struct to
  * of two that meet, the one that came first goes on otherwise. Who was aborted so has to lose twice as many again
  * before it may do the same: two of them cannot abort each other for ever, each leaves the other ever more time. */
 bool torci_descriptor_overtakes(const struct torci_descriptor *a, const struct torci_descriptor *b);
+
+/* All is installed: move it to DECIDING; returns whether this call did it. From here on anybody may finish it. */
+bool torci_descriptor_begin(struct torci_descriptor *descriptor);
 
 /* Move a descriptor on from DECIDING (or VALIDATING) to its decision, whoever owns it. Returns a decided word. */
 uint64_t torci_descriptor_decide(struct torci_descriptor *descriptor, struct torci_clock *clock);
