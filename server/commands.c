@@ -280,18 +280,6 @@ torcd_commands_run(struct torcd_session *session)
     torcd_effects_monitor(session);
 }
 
-/* What the reply that was just given may tell of. A write that changed nothing may take what its thread committed
- * before: that is as durable, or nearly so. */
-static void
-note_commit(struct torcd_session *session)
-{
-    bool writes = (session->command->flags & TORCD_WRITES) != 0 || session->command->run == torcd_command_exec;
-    uint64_t stamp = writes ? torc_last_commit() : 0;
-
-    if (stamp > session->stamp)
-        session->stamp = stamp;
-}
-
 /* The request has undone what it did, and is to run once more: put it aside, without a reply. */
 static void
 hold_request(struct torcd_session *session, size_t mark)
@@ -322,11 +310,8 @@ run_request(struct torcd_session *session)
     if (admit(session)) {
         if (session->multi && (session->command->flags & TORCD_IMMEDIATE) == 0)
             queue_request(session);
-        else {
+        else
             torcd_commands_run(session);
-            if (session->worker->server->journaled)
-                note_commit(session);
-        }
     }
     if (session->hold)
         hold_request(session, mark);

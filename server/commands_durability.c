@@ -99,7 +99,8 @@ torcd_command_bgsave(struct torcd_session *session)
     if (status == TORC_OK)
         status = stats.failed != TORC_OK ? TORC_READ_ONLY : torc_mvcc_checkpoint(store, false);
     if (status == TORC_OK)
-        torcd_resp_simple(&session->out, running ? "Background saving scheduled" : "Background saving started");
+        torcd_resp_simple(&session->out, running || session->txn != NULL ? "Background saving scheduled"
+                                                                         : "Background saving started");
     else
         torcd_reply_status(session, status);
 }

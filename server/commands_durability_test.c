@@ -166,6 +166,17 @@ Test(waitdurable, counts_the_changes_of_an_exec_and_of_the_map)
     cr_expect_eq(sessions[0]->stamp, before, "a read");
 }
 
+/* Another client of the same thread has changed something that is not durable yet. */
+Test(waitdurable, does_not_count_what_others_have_changed)
+{
+    cr_assert_str_eq(ask(0, "SET a 1"), OK);
+    cr_assert_str_eq(ask(1, "SETNX a 2"), ":0\r\n");
+    cr_assert_str_eq(ask(1, "DEL b"), ":0\r\n");
+    cr_assert_eq(ask(1, "INCRBY a x")[0], '-');
+    cr_expect_eq(sessions[1]->stamp, 0u);
+    cr_expect_str_eq(ask(1, "WAITDURABLE"), ":1\r\n");
+}
+
 Test(waitdurable, refuses_wrong_arguments)
 {
     cr_expect_str_eq(ask(0, "WAITDURABLE x"), "-ERR timeout is not an integer or out of range\r\n");
@@ -225,6 +236,7 @@ Test(save, in_the_background_is_begun_and_scheduled)
     cr_expect_str_eq(ask(0, "BGSAVE x"), "-ERR syntax error\r\n");
     cr_expect_str_eq(ask(0, "BGSAVE"), "+Background saving started\r\n");
     cr_expect(begins_with(ask(0, "BGSAVE schedule"), "+Background saving "), "%s", reply);
+    CONVERSE({"MULTI", OK}, {"BGSAVE SCHEDULE", "+QUEUED\r\n"}, {"EXEC", "*1\r\n+Background saving scheduled\r\n"});
     bool more = true;
     while (strstr(ask(0, "INFO persistence"), "\r\nrdb_saves:0\r\n") != NULL)
         cr_assert_eq(torc_mvcc_poll(store, &more), TORC_OK);

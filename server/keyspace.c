@@ -90,6 +90,17 @@ fault_status(const struct torcd_buffer *out)
     return TORC_NO_MEMORY;
 }
 
+/* A transaction, or a write of one key, has succeeded: the replies of this client tell of it from now on. What it meant
+ * to write and did not has no stamp; that of the thread would be another client's. */
+static void
+note_commit(struct torcd_session *session)
+{
+    uint64_t stamp = torc_last_commit();
+
+    if (stamp > session->stamp)
+        session->stamp = stamp;
+}
+
 /* Before an attempt, and after the last one if that failed: forget what it left. */
 static void
 clear_attempt(const struct attempt *attempt)
@@ -164,6 +175,7 @@ torcd_keyspace_run(struct torcd_session *session, enum torcd_isolation isolation
             status = TORC_BUSY;
     }
     if (status == TORC_OK) {
+        note_commit(session);
         torcd_databases_finish(worker, true);
         return true;
     }
@@ -452,11 +464,14 @@ torcd_keyspace_set(struct torcd_session *session, struct torc_slice key, struct 
 
     if (worth_retrying(session, status))
         status = torc_keyspace_put(keyspace, store_key, value, expires_ms, replaced);
-    if (status != TORC_OK)
+    if (status != TORC_OK) {
         torcd_reply_status(session, status);
-    else if (!*replaced)
+        return false;
+    }
+    note_commit(session);
+    if (!*replaced)
         torcd_effect_event(session, TORCD_EVENT_NEW, "new", key);
-    return status == TORC_OK;
+    return true;
 }
 
 bool
@@ -474,7 +489,9 @@ torcd_keyspace_unset(struct torcd_session *session, struct torc_slice key, bool 
     if (worth_retrying(session, status))
         status = torc_keyspace_delete(keyspace, store_key);
     *existed = status == TORC_OK;
-    if (status != TORC_OK && status != TORC_NOT_FOUND)
+    if (*existed)
+        note_commit(session);
+    else if (status != TORC_NOT_FOUND)
         torcd_reply_status(session, status);
     return status == TORC_OK || status == TORC_NOT_FOUND;
 }
@@ -490,7 +507,9 @@ torcd_keyspace_merge(struct torcd_session *session, struct torc_slice key, const
     assert(session->txn == NULL);
     if (worth_retrying(session, status))
         status = torc_keyspace_merge(keyspace, store_key, operation, operand, buffer, capacity, size);
-    if (status != TORC_OK && status != TORC_MISMATCH)
+    if (status == TORC_OK)
+        note_commit(session);
+    else if (status != TORC_MISMATCH)
         torcd_reply_status(session, status);
     return status;
 }

@@ -234,11 +234,11 @@ check_layout(struct torcd *torcd, const struct torcd_options *options)
     case TORCD_LAYOUT_EMPTY:
     case TORCD_LAYOUT_KNOWN: return true;
     case TORCD_LAYOUT_FOREIGN:
-        complain(options->directory, "holds a store that another program, or a later torcd, has written; nothing there "
+        complain(options->directory, "holds a store that another program, or a later torcd, has written; no key there "
                                      "was changed. Give another --dir.");
         break;
     case TORCD_LAYOUT_BROKEN:
-        complain(options->directory, "holds a store in which a database's keyspace is missing; nothing there was "
+        complain(options->directory, "holds a store in which a database's keyspace is missing; no key there was "
                                      "changed. Put a backup in its place, or give another --dir.");
         break;
     }

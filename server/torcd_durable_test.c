@@ -209,6 +209,34 @@ Test(torcd_durable, ends_in_order_with_replies_held_back)
     end();
 }
 
+/* Each has written, and waits for a checkpoint: one serves them all. */
+Test(torcd_durable, ends_in_order_with_saves_under_way)
+{
+    enum { CLIENTS = 40 };
+    int fds[CLIENTS];
+
+    begin("async");
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client();
+        ask(fds[i], "PING\r\n", "+PONG\r\n");
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        say(fds[i], "INCR n\r\nSAVE\r\nWAITDURABLE\r\nINCR n\r\n");
+    cr_assert_eq(kill(torcd.pid, SIGTERM), 0);
+    for (int i = 0; i < CLIENTS; i++) {
+        char *replies = hear_all(fds[i]);
+        cr_expect_not_null(strstr(replies, "\r\n+OK\r\n:1\r\n:"), "%s", replies);
+        free(replies);
+        (void)close(fds[i]);
+    }
+    cr_assert_eq(wait_for_end(), 0);
+    start_there();
+    int fd = client();
+    cr_expect_str_eq(fetch(fd, "GET n\r\n"), "80");
+    (void)close(fd);
+    end();
+}
+
 Test(torcd_durable, refuses_a_directory_that_another_one_serves)
 {
     char path[] = TORCD_PATH, port_flag[] = "--port", port[] = "0", flag[] = "--dir", said[1024];
@@ -584,6 +612,35 @@ Test(torcd_durable, refuses_writes_when_the_disk_fails_and_goes_on_when_it_is_we
     crash();
     fd = client();
     ask(fd, "MGET a b c d\r\n", "*4\r\n$1\r\n1\r\n$1\r\n1\r\n$-1\r\n$1\r\n1\r\n");
+    (void)close(fd);
+    end();
+}
+
+/* On the thread of a client whose change may be lost. */
+Test(torcd_durable, refuses_the_writes_of_others_and_keeps_their_connections)
+{
+    torct_directory_create(directory);
+    mode = "sync";
+    start("--dir", directory, "--durability", mode, "--threads", "1", NULL);
+    int unlucky = client(), fd = client();
+    ask(fd, "SET a 1\r\n", "+OK\r\n");
+    limit_files(0);
+    expect_misconf(unlucky, "SET b 1\r\n");
+    hear_end(unlucky);
+    expect_misconf(fd, "SET c 1\r\n");
+    expect_misconf(fd, "APPEND c 1\r\n");
+    ask(fd, "MULTI\r\nSET c 1\r\n", "+OK\r\n+QUEUED\r\n");
+    expect_misconf(fd, "EXEC\r\n");
+    ask(fd, "GET a\r\n", "$1\r\n1\r\n");
+    limit_files(RLIM_INFINITY);
+    say(fd, "SHUTDOWN SAVE\r\n");
+    hear_end(fd);
+    (void)close(fd);
+    (void)close(unlucky);
+    cr_assert_eq(wait_for_end(), 0, "SAVE begins a new journal, also at the end");
+    start_there();
+    fd = client();
+    ask(fd, "MGET a b c\r\n", "*3\r\n$1\r\n1\r\n$1\r\n1\r\n$-1\r\n");
     (void)close(fd);
     end();
 }

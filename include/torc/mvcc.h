@@ -167,9 +167,8 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_close(struct torc_mvcc *stor
  * Threads    Any number at once. The caller may have transactions open.
  * Progress   Blocking if caller_driven: waits for a grace period, that is for calls into torc that run now. Lock-free
  *            otherwise.
- * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost). If caller_driven, also those of
- *            torc_mvcc_checkpoint(), for a checkpoint that this call went on with; a flush that failed is told to who
- *            writes or waits, not here. */
+ * Errors     TORC_INVALID, TORC_NO_MEMORY (something is left; nothing is lost). A flush or a checkpoint that failed is
+ *            not told here, but to who writes or waits, and by torc_mvcc_durability(). */
 TORC_API TORC_MUST_CHECK enum torc_status torc_mvcc_poll(struct torc_mvcc *store, bool *more);
 
 /* Prune and free all that can be freed now, on the calling thread. Commits do this a little at a time; call it
@@ -287,7 +286,7 @@ struct torc_durability_stats {
     uint64_t durable;              /* torc_mvcc_durable() */
     uint64_t journal_bytes;        /* Since the last checkpoint: about what recovery has to read. This and the next
                                       seven are 0 with TORC_DURABILITY_NONE. */
-    uint64_t waiting_bytes;        /* Of commits that are not written yet. */
+    uint64_t waiting_bytes;        /* Of commits that are not written yet, but for up to 64 KiB of each thread. */
     uint64_t flushes;
     uint64_t flushed_commits;
     uint64_t flushed_bytes;
@@ -696,6 +695,7 @@ TORC_API TORC_MUST_CHECK enum torc_status torc_txn_release(struct torc_txn *txn,
  * Errors     TORC_CONFLICT   nothing was written; torc_conflict_key() names the key.
  *            TORC_NO_MEMORY  nothing was written.
  *            TORC_READ_ONLY  nothing was written: the journal has failed (torc_mvcc_resume()).
+ *            TORC_TOO_LARGE  nothing was written: more than 2 GiB at once, for the journal.
  *            TORC_INDETERMINATE  all was written, and is visible: the journal failed before it was durable
  *                            (TORC_DURABILITY_SYNC).
  *            TORC_EXPIRED    nothing was written (max_snapshot_age_ns).

@@ -434,8 +434,12 @@ torc_keyspace_load(struct torc_keyspace *keyspace, const struct torc_pair *pairs
     }
     if (loaded != NULL)
         *loaded = done;
-    if (status == TORC_OK && done > 0 && torci_journaled(keyspace->store))
-        status = torci_journal_after(keyspace->store, torc_last_commit());
+    /* What was put is put, however it ended. */
+    if (done > 0 && torci_journaled(keyspace->store)) {
+        enum torc_status waited = torci_journal_after(keyspace->store, torc_last_commit());
+
+        status = waited != TORC_OK ? waited : status;
+    }
     return status;
 }
 

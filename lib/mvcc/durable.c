@@ -469,6 +469,8 @@ torci_durable_open(struct torc_mvcc *store, struct torci_vfs *vfs)
     init_journal(durable);
     status = torci_directory_open(&durable->directory, &store->heap, vfs, store->options.directory,
                                   TORCI_DIRECTORY_OPEN);
+    if (status == TORC_NOT_FOUND || status == TORC_EXISTS)
+        status = torci_fail(TORC_IO, "the directory cannot be made: %s", store->options.directory);
     if (status != TORC_OK)
         goto free_durable;
     status = torci_recover(store, &heap, &durable->directory, recovery_threads(&store->options), &recovered);

@@ -8,7 +8,7 @@
  *   close   threads end --> last flush, and an empty one that tells that all is durable (NONE: a checkpoint) --> unlock
  *
  * Invariants
- *   I1  One checkpoint, backup or resume runs at a time: who has `checkpointing`.
+ *   I1  One checkpoint or resume runs at a time: who has `checkpointing`. Backups share nothing with them.
  *   I2  The segment that begins before the checkpoint's snapshot is taken is `journal_from`: all before it holds stamps
  *       below the snapshot only.
  *   I3  journal.snapshot is the cut of a flush that succeeded, or the one at open. It is replaced, then released.

@@ -711,6 +711,28 @@ Test(durable_snapshot, is_waited_for_where_none_is_kept_at_hand)
     torct_disk_destroy(&disk);
 }
 
+Test(durable_metrics, tell_of_journal_and_checkpoints)
+{
+    char text[8192];
+    size_t size;
+
+    torct_disk_create(&disk);
+    store = torct_disk_open(&disk, TORC_DURABILITY_ASYNC, true);
+    torct_put(store, "a", "1");
+    cr_assert_eq(torc_mvcc_checkpoint(store, true), TORC_OK);
+    cr_assert_eq(torc_mvcc_metrics(store, text, sizeof text, &size), TORC_OK);
+    cr_expect_not_null(strstr(text, "torc_mvcc_journal_flushes_total 1\n"));
+    cr_expect_not_null(strstr(text, "torc_mvcc_checkpoints_total 1\n"));
+    cr_expect_not_null(strstr(text, "torc_mvcc_journal_failed 0\n"));
+    torct_put(store, "a", "2");
+    torct_fail_syncs(&disk, TORC_IO, false);
+    cr_expect_eq(torc_mvcc_sync(store), TORC_INDETERMINATE);
+    cr_assert_eq(torc_mvcc_metrics(store, text, sizeof text, &size), TORC_OK);
+    cr_expect_not_null(strstr(text, "torc_mvcc_journal_failed 1\n"));
+    cr_expect_eq(torc_mvcc_close(store), TORC_INDETERMINATE);
+    torct_disk_destroy(&disk);
+}
+
 Test(durable_none, has_no_durable_snapshots)
 {
     struct torc_txn_options options = {.durable = true};

@@ -235,6 +235,7 @@ reuse_chunk(struct torci_retired *retired)
     struct torci_redo_chunk *chunk = (struct torci_redo_chunk *)(void *)retired; /* Its first member. */
     struct torci_shard *shard = chunk->shard;
 
+    torci_fetch_sub(&shard->store->chunks_retired, chunk_bytes(chunk->room), memory_order_relaxed); /* A figure. */
     if (chunk->room == CHUNK_BYTES)
         chunk = torci_exchange(&shard->redo.spare, chunk, memory_order_acq_rel); /* R6 A6 */
     free_chunk(shard->store, chunk);
@@ -245,6 +246,7 @@ static void
 let_go(struct torci_journal *journal, struct torci_redo_chunk *chunk, uint32_t bytes)
 {
     torci_fetch_sub(&journal->waiting, bytes, memory_order_relaxed); /* Relaxed: a sum. */
+    torci_count_shared(&journal->store->chunks_retired, chunk_bytes(chunk->room));
     torci_reclaimer_retire(journal->store->reclaimer, &chunk->retired, chunk_bytes(chunk->room), reuse_chunk); /* I4 */
 }
 

@@ -485,7 +485,7 @@ static bool
 is_retired_over(struct torc_mvcc *store)
 {
     uint32_t bound = torci_thread_index_bound();
-    uint64_t bytes = 0;
+    uint64_t bytes = torci_load(&store->chunks_retired, memory_order_relaxed); /* A figure. */
 
     if (store->options.retired_limit_bytes == 0)
         return false;

@@ -42,6 +42,7 @@ torc_mvcc_stats(struct torc_mvcc *store, struct torc_mvcc_stats *stats)
         if (shard != NULL)
             add_shard(stats, shard);
     }
+    stats->retired_bytes += torci_load(&store->chunks_retired, memory_order_relaxed); /* A figure. */
     stats->keys = torci_keyspaces_keys(store);
     stats->memory_bytes = torci_heap_bytes(&store->heap) + sizeof *store;
     stats->clock = torci_clock_now(&store->clock);
@@ -198,10 +199,37 @@ write_metrics(struct torci_metrics *metrics, const struct torc_mvcc_stats *stats
                         index->tree_levels);
 }
 
+static void
+write_durability(struct torci_metrics *metrics, const struct torc_durability_stats *stats)
+{
+    torci_metrics_gauge(metrics, "torc_mvcc_durable", "All commits up to this stamp are durable.", NULL, NULL,
+                        stats->durable);
+    torci_metrics_gauge(metrics, "torc_mvcc_journal_bytes", "Journaled since the last checkpoint.", NULL, NULL,
+                        stats->journal_bytes);
+    torci_metrics_gauge(metrics, "torc_mvcc_journal_waiting_bytes", "Committed and not written yet.", NULL, NULL,
+                        stats->waiting_bytes);
+    torci_metrics_gauge(metrics, "torc_mvcc_journal_failed", "1: the journal has failed, writes are refused.", NULL,
+                        NULL, stats->failed != TORC_OK);
+    torci_metrics_counter(metrics, "torc_mvcc_journal_flushes_total", "Flushes.", NULL, NULL, stats->flushes);
+    torci_metrics_counter(metrics, "torc_mvcc_journal_commits_total", "Commits flushed.", NULL, NULL,
+                          stats->flushed_commits);
+    torci_metrics_counter(metrics, "torc_mvcc_journal_written_bytes_total", "Bytes of commits flushed.", NULL, NULL,
+                          stats->flushed_bytes);
+    torci_metrics_counter(metrics, "torc_mvcc_journal_flush_nanoseconds_total", "Time that flushes took.", NULL, NULL,
+                          stats->flush_ns);
+    torci_metrics_counter(metrics, "torc_mvcc_journal_waits_total", "Writers that waited for the disk.", NULL, NULL,
+                          stats->waits);
+    torci_metrics_counter(metrics, "torc_mvcc_checkpoints_total", "Checkpoints written.", NULL, NULL,
+                          stats->checkpoints);
+    torci_metrics_gauge(metrics, "torc_mvcc_checkpoint_failed", "1: the last checkpoint failed.", NULL, NULL,
+                        stats->checkpoint_status != TORC_OK);
+}
+
 enum torc_status
 torc_mvcc_metrics(struct torc_mvcc *store, char *buffer, size_t capacity, size_t *size)
 {
     struct torci_index_stats index;
+    struct torc_durability_stats durability;
     struct torci_metrics metrics;
     struct torc_mvcc_stats stats;
     enum torc_status status;
@@ -217,6 +245,8 @@ torc_mvcc_metrics(struct torc_mvcc *store, char *buffer, size_t capacity, size_t
     torci_keyspaces_index_stats(store, &index);
     torci_metrics_begin(&metrics, buffer, capacity);
     write_metrics(&metrics, &stats, &index);
+    if (store->durable != NULL && torc_mvcc_durability(store, &durability) == TORC_OK)
+        write_durability(&metrics, &durability);
     *size = torci_metrics_finish(&metrics);
     return *size < capacity ? TORC_OK
                             : torci_fail(TORC_TOO_LARGE, "%zu bytes of text do not fit into %zu", *size, capacity);

@@ -216,6 +216,7 @@ struct torc_mvcc {
     _Atomic(uint32_t) keyspaces_made;                   /* Numbers given out. */
     _Atomic(uint64_t) keyspace_ids;                     /* The next id. */
     struct torci_journal *journal;                      /* Immutable. NULL: none. See journal.h. */
+    _Atomic(uint64_t) chunks_retired;                   /* Bytes of what the journal has retired. A figure, relaxed. */
     struct torci_durable *durable;                      /* Immutable. NULL: no directory. See durable.h. */
     _Atomic(struct torci_keyspace_block *) keyspace_blocks[TORCI_KEYSPACE_BLOCK];
     _Alignas(TORCI_CACHE_LINE) _Atomic(uint64_t) watches_open;     /* Looked at by every commit. See watch.h. */
