@@ -909,7 +909,8 @@ Test(checkpoint, is_whole_or_not_there_whenever_the_power_goes)
     cr_assert_eq(stamp, crash.earlier + 2, "it is looked for by that");
     crash.installed = true;
     cut_power(&crash, TORCI_VFS_CLOSE);
-    cr_expect_gt(crash.calls, 20u);
+    /* With blocks of full size there is one write where there are many of tiny ones. */
+    cr_expect_gt(crash.calls, TORCI_SEGMENT_SIZE > 1024 * 1024 ? 5u : 20u);
 }
 
 Test(checkpoint, replaces_one_of_the_same_stamp_in_one_step)
